@@ -1,0 +1,1 @@
+"""Processes of the service: judging, storage, the HTTP API. Never imports torch or the trainer."""

@@ -1,0 +1,218 @@
+"""Rubric sets: the content that is judged by, its immutable versions, and the references that name them."""
+
+import hashlib
+import json
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from shared_schemas.base import NAME_PATTERN, Digest, Name, OptionalText, RequestModel, ResponseModel, Text
+
+NONE_ALIAS = "none"
+"""`name@none` is the empty rubric set: the judge without rubrics, the honest baseline."""
+
+LATEST_ALIAS = "latest"
+"""`name@latest` is the newest version, as is the bare `name`."""
+
+_RESERVED_ALIAS = re.compile(rf"^({LATEST_ALIAS}|{NONE_ALIAS}|v?\d+)$")
+
+
+class Task(StrEnum):
+    """What the judged model does."""
+
+    T2I = "t2i"
+    EDIT = "edit"
+
+
+class Mode(StrEnum):
+    """How the judge compares: `pairwise` looks at two candidates at once."""
+
+    PAIRWISE = "pairwise"
+
+
+class Language(StrEnum):
+    """The language of a rubric set, which picks the judge's prompt template."""
+
+    EN = "en"
+
+
+class Criterion(RequestModel):
+    """One theme to judge by, with the concrete tips that make it checkable."""
+
+    id: Name
+    """Stable id within the set, for per-criterion answers and diffs."""
+    theme: Text = Field(max_length=200)
+    """What is judged, in a few words."""
+    tips: tuple[Annotated[Text, Field(max_length=1000)], ...] = Field(default=(), max_length=32)
+    """Statements that can each be checked on one image alone."""
+    weight: float = Field(default=1.0, ge=0.0)
+    """Relative weight; 1.0 unless learned."""
+
+
+class RubricContent(RequestModel):
+    """What a rubric version says; its digest is the version's identity."""
+
+    task: Task
+    """Text-to-image, or image editing."""
+    mode: Mode = Mode.PAIRWISE
+    """How the judge uses the set."""
+    language: Language = Language.EN
+    """Language of themes, tips and the judge's prompt."""
+    task_description: OptionalText = Field(default="", max_length=2000)
+    """What the images are for, in one or two sentences."""
+    criteria: tuple[Criterion, ...] = Field(default=(), max_length=64)
+    """Ordered from overall alignment over composition to fine detail; empty = judge without rubrics."""
+
+    @model_validator(mode="after")
+    def _criterion_ids_are_unique(self) -> Self:
+        ids = [criterion.id for criterion in self.criteria]
+        if len(set(ids)) != len(ids):
+            raise ValueError("criterion ids must be unique within a set")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """`sha256:…` of the canonical JSON of this content."""
+        return json_digest(self.model_dump(mode="json"))
+
+
+def json_digest(value: Any) -> str:
+    """Content address of a JSON value: sorted keys, no blanks, UTF-8, no NaN."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+def _refuse_reserved(alias: str) -> str:
+    if _RESERVED_ALIAS.match(alias):
+        raise ValueError(f"{alias!r} is reserved; `latest`, `none` and version numbers cannot be aliases")
+    return alias
+
+
+AliasName = Annotated[Name, AfterValidator(_refuse_reserved)]
+"""A name that may be pointed at a version."""
+
+
+class RubricReference(RequestModel):
+    """A parsed `name`, `name@3`, `name@alias` or `name@none`."""
+
+    name: Name
+    """The rubric set."""
+    version: int | None = Field(default=None, ge=1)
+    """A version number, when one was named."""
+    alias: Name | None = None
+    """An alias or `none`, when one was named; both empty = the newest version."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `name[@version|@alias]`. Raises `ValueError` with a sentence that says the accepted forms."""
+        match = re.fullmatch(r"([^@]+)(?:@(?:v?(\d{1,9})|([^@]+)))?", text)
+        parts = [match[1], match[3]] if match else [text]
+        if not match or any(part and not re.match(NAME_PATTERN, part) for part in parts) or match[2] == "0":
+            raise ValueError(f"{text[:80]!r} is not a rubric reference; write name, name@3, name@alias or name@none")
+        alias = None if match[3] == LATEST_ALIAS else match[3]
+        return cls(name=match[1], version=int(match[2]) if match[2] else None, alias=alias)
+
+    @property
+    def is_none(self) -> bool:
+        """Whether this asks for the judge without rubrics."""
+        return self.alias == NONE_ALIAS
+
+    def __str__(self) -> str:
+        """Write the reference back as `name@…`."""
+        suffix = self.version if self.version is not None else self.alias
+        return self.name if suffix is None else f"{self.name}@{suffix}"
+
+
+class PublishRequest(RequestModel):
+    """Body of `POST /rubrics/{name}/versions`."""
+
+    content: RubricContent
+    """What the new version says."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Where it came from: method, parent, dataset, seed, author; kept, not interpreted, outside the digest."""
+
+
+class AliasRequest(RequestModel):
+    """Body of `PUT /rubrics/{name}/aliases/{alias}`."""
+
+    version: int = Field(ge=1)
+    """The version the alias shall point at."""
+
+
+class RubricIdentity(ResponseModel):
+    """Which rubric version judged, resolved once per request."""
+
+    name: str
+    """The rubric set."""
+    version: int | None
+    """The version number; null for `name@none`."""
+    digest: Digest
+    """Digest of the content."""
+
+
+class RubricVersion(ResponseModel):
+    """One immutable version of a rubric set."""
+
+    name: str
+    """The rubric set."""
+    version: int
+    """1, 2, 3 … without gaps."""
+    digest: Digest
+    """Digest of the canonical JSON of `content`."""
+    content: RubricContent
+    """What it says."""
+    provenance: dict[str, Any]
+    """Where it came from, as published."""
+    created: datetime
+    """When it was published (UTC)."""
+
+
+class AliasState(ResponseModel):
+    """Where an alias points."""
+
+    name: str
+    """The rubric set."""
+    alias: str
+    """The alias."""
+    version: int
+    """The version it points at."""
+
+
+class RubricSummary(ResponseModel):
+    """One rubric set in a listing."""
+
+    name: str
+    """The rubric set."""
+    latest: int
+    """Its newest version."""
+    digest: Digest
+    """The newest version's digest."""
+    task: Task
+    """The newest version's task."""
+    mode: Mode
+    """The newest version's mode."""
+    num_criteria: int
+    """Criteria in the newest version."""
+    aliases: dict[str, int]
+    """Alias → version."""
+
+
+class RubricPage(ResponseModel):
+    """One page of `GET /rubrics`, ordered by name."""
+
+    items: tuple[RubricSummary, ...]
+    """The sets of this page."""
+    next: str | None
+    """Pass as `after` to get the next page; null on the last."""
+
+
+class VersionPage(ResponseModel):
+    """One page of `GET /rubrics/{name}/versions`, newest first."""
+
+    items: tuple[RubricVersion, ...]
+    """The versions of this page."""
+    next: int | None
+    """Pass as `before` to get the next page; null on the last."""
