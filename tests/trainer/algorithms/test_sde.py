@@ -1,0 +1,71 @@
+import math
+
+import pytest
+import torch
+
+from trainer.algorithms.sde import Reduce, cps_transition, gaussian_kl, gaussian_log_prob, gaussian_log_ratio
+
+
+def test_a_cps_step_matches_the_numbers_worked_out_by_hand() -> None:
+    # s = 0.8, s' = 0.5, eta = 1/3: sin(30°) = 0.5, cos(30°) = √3/2. x = 1, v = 2: x0 = 1 − 1.6 = −0.6, x1 = 1 + 0.4 = 1.4.
+    step = cps_transition(torch.full((1, 1, 1), 1.0), torch.full((1, 1, 1), 2.0), 0.8, 0.5, 1 / 3)
+    assert step.std == pytest.approx(0.25)
+    assert step.mean_BND.item() == pytest.approx(0.5 * -0.6 + 0.5 * math.sqrt(3) / 2 * 1.4)
+
+
+def test_eta_zero_is_the_deterministic_euler_step() -> None:
+    latents, velocity = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0)), torch.ones(2, 4, 8)
+    step = cps_transition(latents, velocity, 0.9, 0.6, 0.0)
+    assert not step.is_stochastic
+    torch.testing.assert_close(step.mean_BND, latents + velocity * (0.6 - 0.9))
+
+
+def test_the_last_step_decodes_the_predicted_image_and_has_no_noise() -> None:
+    latents, velocity = torch.full((1, 1, 2), 0.7), torch.full((1, 1, 2), 0.5)
+    step = cps_transition(latents, velocity, 0.3, 0.0, 0.9)
+    assert step.std == 0.0
+    torch.testing.assert_close(step.mean_BND, latents - 0.3 * velocity)
+
+
+@pytest.mark.parametrize("eta", [0.1, 0.5, 0.9])
+def test_cps_keeps_the_noise_level_that_the_schedule_asks_for(eta: float) -> None:
+    # Along the way x0 = 0, ε ~ N(0, 1): x = s·ε, v = ε. The next sample's deviation must be s', whatever eta.
+    noise, fresh = torch.randn(2, 1, 200_000, generator=torch.Generator().manual_seed(1))
+    step = cps_transition(0.8 * noise[None], noise[None], 0.8, 0.6, eta)
+    sample = step.mean_BND + step.std * fresh
+    assert sample.std().item() == pytest.approx(0.6, rel=5e-3)
+
+
+def test_log_prob_is_the_density_of_the_normal_distribution() -> None:
+    sample, mean = torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[0.0, 2.5]]])
+    expected = torch.distributions.Normal(mean.double(), 0.5).log_prob(sample.double()).flatten()
+    torch.testing.assert_close(gaussian_log_prob(sample, mean, 0.5, reduction="sum"), expected.sum()[None])
+    torch.testing.assert_close(gaussian_log_prob(sample, mean, 0.5, reduction="mean"), expected.mean()[None])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_log_ratio_is_the_difference_of_two_log_probs(reduction: Reduce) -> None:
+    source = torch.Generator().manual_seed(2)
+    sample, new, old = (torch.randn(3, 4, 8, generator=source) for _ in range(3))
+    new_log_prob = gaussian_log_prob(sample, new, 0.7, reduction=reduction)
+    old_log_prob = gaussian_log_prob(sample, old, 0.7, reduction=reduction)
+    log_ratio = gaussian_log_ratio(sample, new, old, 0.7, reduction=reduction)
+    torch.testing.assert_close(log_ratio, new_log_prob - old_log_prob)
+
+
+def test_equal_means_give_a_ratio_of_exactly_one_even_when_65536_dimensions_are_summed() -> None:
+    source = torch.Generator().manual_seed(3)
+    sample, mean = torch.randn(1, 1024, 64, generator=source), torch.randn(1, 1024, 64, generator=source)
+    assert gaussian_log_ratio(sample, mean, mean.clone(), 0.3, reduction="sum").exp().item() == 1.0
+
+
+def test_kl_matches_torch_and_pulls_the_mean_towards_the_reference() -> None:
+    mean = torch.tensor([[[1.0, -2.0]]], requires_grad=True)
+    reference = torch.tensor([[[0.5, 0.0]]])
+    kl = gaussian_kl(mean, reference, 0.5, reduction="sum")
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(mean.detach(), 0.5), normal(reference, 0.5)).sum()
+    assert kl.item() == pytest.approx(expected.item())
+    kl.backward()
+    # d/dm (m − r)²/(2·0.25) = (m − r)/0.25
+    torch.testing.assert_close(mean.grad, torch.tensor([[[2.0, -8.0]]]))

@@ -1,0 +1,75 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainer.checkpoint import Checkpoint, CheckpointStore, RunState
+from trainer.errors import ConfigError
+
+
+def _state(step: int = 1, **changes: Any) -> RunState:
+    values: dict[str, Any] = {
+        "step": step,
+        "recipe": {"seed": 0, "optimizer": {"learning_rate": 1e-3}},
+        "rubric_digest": "sha256:aa",
+        "judge_fingerprint": "sha256:bb",
+    }
+    return RunState(**(values | changes))
+
+
+def _checkpoint(step: int) -> Checkpoint:
+    weights = {"layer.lora_A.weight": torch.full((2, 2), float(step))}
+    return Checkpoint(state=_state(step), adapter=weights, optimizer={"state": {0: {"step": torch.tensor(step)}}})
+
+
+def test_the_newest_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=3)
+    for step in (9, 10, 100):
+        store.save(_checkpoint(step))
+    newest = store.newest()
+    assert newest is not None
+    assert newest.state == _state(100)
+    assert newest.adapter["layer.lora_A.weight"].tolist() == [[100.0, 100.0], [100.0, 100.0]]
+    assert newest.optimizer["state"][0]["step"].item() == 100
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=2)
+    for step in range(1, 5):
+        store.save(_checkpoint(step))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000003", "step-000004"]
+
+
+def test_a_draft_that_a_crash_left_behind_is_not_mistaken_for_a_checkpoint(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=2)
+    store.save(_checkpoint(1))
+    draft = tmp_path / ".draft-000002"
+    draft.mkdir()
+    (draft / "adapter.safetensors").write_bytes(b"half")
+    newest = store.newest()
+    assert newest is not None
+    assert newest.state.step == 1
+    assert store.save(_checkpoint(2)).name == "step-000002"
+
+
+def test_a_run_without_checkpoints_starts_at_the_beginning(tmp_path: Path) -> None:
+    assert CheckpointStore(tmp_path / "none", keep=1).newest() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": {"seed": 1, "optimizer": {"learning_rate": 1e-3}}}, "other values of seed;"),
+        ({"recipe": {"seed": 0, "optimizer": {"learning_rate": 1e-4}}}, "other values of optimizer.learning_rate;"),
+        ({"rubric_digest": "sha256:cc"}, "another rubric version"),
+        ({"judge_fingerprint": "sha256:cc"}, "another judge"),
+    ],
+)
+def test_a_run_is_not_continued_with_anything_else(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _state().refuse_other(_state(**changes))
+
+
+def test_a_run_is_continued_with_the_same_at_any_step() -> None:
+    _state(3).refuse_other(_state(0))

@@ -1,0 +1,215 @@
+"""The configuration of a training run: TOML in, a frozen `TrainConfig` out.
+
+Imports no torch, so that a mistake in a recipe is reported before anything heavy is loaded. Unknown keys are errors.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from trainer.errors import ConfigError
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys are errors, every key documented."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ModelConfig(Section):
+    """Which pipeline is trained, and how it samples during training."""
+
+    family: Literal["flux"] = "flux"
+    """Which policy file drives it."""
+    path: str
+    """Directory (or hub id) that the diffusers pipeline's `from_pretrained` takes."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Precision of the frozen base weights; adapters are always float32."""
+    resolution: Annotated[int, Field(ge=16, multiple_of=16)] = 512
+    """Width and height in pixels."""
+    num_inference_steps: Annotated[int, Field(ge=2)] = 8
+    """Denoising steps T of a rollout and of an evaluation sample."""
+    guidance_scale: float = 3.5
+    """Guidance embedding; keep it equal to the one used after training."""
+    max_sequence_length: Positive = 512
+    """Tokens the T5 prompt is padded to."""
+    gradient_checkpointing: bool = False
+    """Trade a second forward pass for memory."""
+
+
+class LoraConfig(Section):
+    """The adapter that is trained."""
+
+    rank: Positive = 16
+    """r."""
+    alpha: Positive = 32
+    """The update is scaled by alpha / rank."""
+    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """`all-linear`, or suffixes of module names."""
+
+
+class DataConfig(Section):
+    """What is sampled."""
+
+    prompts: Path
+    """JSON Lines of `{"prompt": …}`."""
+
+
+class RolloutConfig(Section):
+    """How candidates are drawn."""
+
+    prompts_per_step: Positive = 32
+    """Groups P per training step."""
+    candidates: Literal[2] = 2
+    """Candidates G per prompt."""
+    micro_batches: Positive = 4
+    """Each is sampled in one batch, posted for reward while the next is sampled, and trained on as sampled."""
+    step: Literal["cps"] = "cps"
+    """The stochastic sampler."""
+    eta: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    """Noise level of the sampler."""
+    same_initial_noise: bool = True
+    """Candidates of one prompt start from the same noise and part along the way."""
+
+    @model_validator(mode="after")
+    def _micro_batches_are_equal(self) -> Self:
+        if self.prompts_per_step % self.micro_batches:
+            raise ValueError(
+                f"prompts_per_step ({self.prompts_per_step}) must be a multiple of micro_batches ({self.micro_batches})"
+            )
+        return self
+
+
+class RewardConfig(Section):
+    """Where rewards come from."""
+
+    url: str = "http://127.0.0.1:8080"
+    """The reward service."""
+    rubric: str
+    """`name@alias`, `name@3` or `name`; resolved once and pinned by digest for the whole run."""
+    preferred: float = 1.0
+    """Reward of the preferred candidate."""
+    dispreferred: float = -1.0
+    """Reward of the other one. The paper's −0.1 is available; −1.0 measured better (docs/experiments.md)."""
+    tie_margin: Annotated[float, Field(ge=0.0)] | None = None
+    """Nats; |margin| below it is a tie and leaves the loss. Empty = the service's default."""
+    deadline_seconds: Annotated[float, Field(gt=0.0)] = 120.0
+    """How long one request may take, retries included."""
+    max_failed_fraction: Fraction = 0.25
+    """The run stops, with a checkpoint, when a larger share of a step's groups was not judged."""
+    allow_pixel_judge: bool = False
+    """Allow training on the built-in stand-in judge."""
+
+
+class LossConfig(Section):
+    """The RPO objective (arXiv 2605.08354)."""
+
+    clip_range: Annotated[float, Field(gt=0.0)] = 1e-3
+    """ε of the clipped ratio."""
+    kl_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """β of the exact Gaussian KL to the adapter-off model."""
+    advantage_clip: Annotated[float, Field(gt=0.0)] = 5.0
+    """Advantages are clipped to ± this."""
+    centre_advantages: bool = True
+    """Subtract the mean reward of the group."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Over the dimensions of a latent, for log-probabilities and KL alike; clip range and KL weight depend on it."""
+
+
+class OptimizerConfig(Section):
+    """AdamW with linear warm-up and a constant learning rate."""
+
+    learning_rate: Annotated[float, Field(gt=0.0)] = 1e-4
+    """After warm-up."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 5
+    """Steps of linear warm-up."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """Decoupled weight decay."""
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    """Gradients are clipped to this norm."""
+
+
+class CheckpointConfig(Section):
+    """When the run is saved."""
+
+    every: Positive = 10
+    """Steps between checkpoints; the last step is always saved."""
+    keep: Positive = 2
+    """How many are kept."""
+
+
+class EvaluationConfig(Section):
+    """Tuned against base on fixed prompts and noises."""
+
+    prompts: Path | None = None
+    """JSON Lines of `{"prompt": …}`; those not trained on are reported as held out. Empty = no evaluation."""
+    every: Positive = 10
+    """Steps between evaluations; the first and the last step are always evaluated."""
+    images_per_prompt: Positive = 12
+    """Fixed noises per prompt."""
+    seed: int = 10_000
+    """Seed of the fixed noises."""
+
+
+class TrainConfig(Section):
+    """A training run."""
+
+    output_dir: Path
+    """Everything the run writes goes here; starting again with the same directory resumes."""
+    seed: int = 0
+    """Every random number is a function of it and of the step."""
+    steps: Positive = 100
+    """Optimizer steps."""
+    num_threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads for torch; 0 = torch's default."""
+    model: ModelConfig
+    lora: LoraConfig = LoraConfig()
+    data: DataConfig
+    rollout: RolloutConfig = RolloutConfig()
+    reward: RewardConfig
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a recipe and apply `section.key=value` overrides (values are TOML; bare words are strings).
+
+    Raises `ConfigError` when the file cannot be read or any value is wrong.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from error
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        lines = (f"{'.'.join(map(str, item['loc'])) or 'config'}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"{path}: " + f"\n{path}: ".join(lines)) from error
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"{override!r} is not an override; write section.key=value, for example steps=20")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, name = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{override!r}: {section!r} is a value, not a section")
+    values[name] = value

@@ -1,0 +1,61 @@
+"""Prompts: read them, and say which ones a step trains on."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from trainer.errors import ConfigError
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """Prompts of a JSON Lines file of `{"prompt": …}`. Raises `ConfigError` naming the line that is wrong."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: prompts cannot be read ({error})") from error
+    prompts = tuple(_prompt(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip())
+    if not prompts:
+        raise ConfigError(f'{path}: holds no prompts; write one {{"prompt": "…"}} per line')
+    return prompts
+
+
+def _prompt(line: str, where: str) -> str:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{where}: not JSON ({error.msg})") from error
+    if not isinstance(row, dict) or not isinstance(row.get("prompt"), str) or not row["prompt"].strip():
+        raise ConfigError(f'{where}: expected {{"prompt": "some text"}}')
+    return str(row["prompt"])
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A seed that is a function of all parts: the run's seed, what it is for, the step, the group …"""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=7).digest()
+    return int.from_bytes(digest, "big")
+
+
+def generator(*parts: int | str) -> torch.Generator:
+    """A CPU generator seeded by `derive_seed`: the same numbers on every device and after every restart."""
+    return torch.Generator().manual_seed(derive_seed(*parts))
+
+
+class PromptSampler:
+    """An endless stream of reshuffled epochs, addressed by step: there is no position to save or to lose."""
+
+    def __init__(self, prompts: Sequence[str], *, seed: int) -> None:
+        self._prompts = prompts
+        self._seed = seed
+
+    def batch(self, step: int, num_prompts: int) -> tuple[str, ...]:
+        """The prompts of a step; the stream continues where the step before ended."""
+        first = step * num_prompts
+        return tuple(self._at(position) for position in range(first, first + num_prompts))
+
+    def _at(self, position: int) -> str:
+        epoch, index = divmod(position, len(self._prompts))
+        order = torch.randperm(len(self._prompts), generator=generator(self._seed, "epoch", epoch))
+        return self._prompts[int(order[index])]

@@ -1,0 +1,159 @@
+"""Tuned against base, on fixed prompts and noises, judged by the rubric the run is trained on.
+
+Shape suffixes: B images, H and W pixels.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from reward_client import CandidateGroup
+from shared_schemas.reward import GroupResult, Status
+from trainer.config import EvaluationConfig
+from trainer.data import generator
+from trainer.policies.base import Policy
+from trainer.records import EvaluationRecord, WinRate
+from trainer.rewards import RewardSource
+from trainer.rollout import sample_deterministic
+
+_BATCH = 36
+"""Images per forward pass and groups per reward request."""
+
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One fixed (prompt, noise)."""
+
+    prompt: str
+    noise: int
+    is_held_out: bool
+
+
+class Evaluator:
+    """Samples the same (prompt, noise) grid from base and tuned model and has the pairs judged."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        rewards: RewardSource,
+        config: EvaluationConfig,
+        *,
+        prompts: Sequence[str],
+        trained_prompts: Sequence[str],
+        directory: Path,
+    ) -> None:
+        self._policy = policy
+        self._rewards = rewards
+        self._config = config
+        self._directory = directory
+        self._samples = [
+            Sample(prompt=prompt, noise=noise, is_held_out=prompt not in set(trained_prompts))
+            for prompt in prompts
+            for noise in range(config.images_per_prompt)
+        ]
+        self._base_B3HW: Tensor | None = None
+
+    def is_due(self, step: int, *, last_step: int) -> bool:
+        """Whether to evaluate after `step` optimizer steps."""
+        return bool(self._samples) and (step % self._config.every == 0 or step == last_step)
+
+    def evaluate(self, step: int) -> EvaluationRecord:
+        """Win rates after `step` optimizer steps; also writes the images as a lossless PNG grid."""
+        start = time.perf_counter()
+        if self._base_B3HW is None:
+            with self._policy.adapter_off():
+                self._base_B3HW = self._images()
+            self._save_grid(self._base_B3HW, "base")
+        tuned_B3HW = self._images()
+        self._save_grid(tuned_B3HW, f"step-{step:06d}")
+        results = self._judge(tuned_B3HW, self._base_B3HW, step)
+        self._save_verdicts(results, f"step-{step:06d}")
+        held_out = [result for result, sample in zip(results, self._samples, strict=True) if sample.is_held_out]
+        return EvaluationRecord(
+            step=step,
+            overall=win_rate(results),
+            held_out=win_rate(held_out) if held_out else None,
+            failed=sum(result.status is Status.FAILED for result in results),
+            seconds=time.perf_counter() - start,
+        )
+
+    @torch.no_grad()
+    def _images(self) -> Tensor:
+        device = next(self._policy.transformer.parameters()).device
+        batches = []
+        for samples in _chunks(self._samples):
+            noises = [self._noise(sample) for sample in samples]
+            conditioning = self._policy.conditioning([sample.prompt for sample in samples])
+            batches.append(sample_deterministic(self._policy, torch.stack(noises).to(device), conditioning))
+        return torch.cat(batches)
+
+    def _noise(self, sample: Sample) -> Tensor:
+        """Standard normal [N, D]; the same for every prompt, so that a column of the grid shares its noise."""
+        source = generator(self._config.seed, "evaluation", sample.noise)
+        return torch.randn(self._policy.latent_shape, generator=source)
+
+    def _judge(self, tuned_B3HW: Tensor, base_B3HW: Tensor, step: int) -> tuple[GroupResult, ...]:
+        groups = [
+            CandidateGroup(id=f"evaluation-{step}-{index}", prompt=sample.prompt, candidates=(tuned, base))
+            for index, (sample, tuned, base) in enumerate(zip(self._samples, tuned_B3HW, base_B3HW, strict=True))
+        ]
+        pending = [self._rewards.post_groups(batch, step=step) for batch in _chunks(groups)]
+        return self._rewards.collect(pending).results
+
+    def _save_verdicts(self, results: Sequence[GroupResult], name: str) -> None:
+        """One JSON line per pair, in the order of the grid's cells; in each, candidate 0 is the tuned image."""
+        lines = [
+            json.dumps(asdict(sample) | {"result": result.model_dump(mode="json")}) + "\n"
+            for sample, result in zip(self._samples, results, strict=True)
+        ]
+        (self._directory / f"{name}.jsonl").write_text("".join(lines))
+
+    def _save_grid(self, images_B3HW: Tensor, name: str) -> None:
+        """One row per prompt, one column per noise; no margins, so that the grid can be cut up again."""
+        grid_RC3HW = images_B3HW.reshape(-1, self._config.images_per_prompt, *images_B3HW.shape[1:])
+        grid_HW3 = grid_RC3HW.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((grid_HW3 * 255).round().byte().numpy()).save(self._directory / f"{name}.png")
+
+
+def win_rate(results: Sequence[GroupResult]) -> WinRate:
+    """Win rate of the first candidate over all judged groups, ties counting half.
+
+    The 95 % interval is Wilson's with half-wins; as ties vary less than coin flips it is a little wide, never narrow.
+    Raises `ValueError` when nothing was judged.
+    """
+    judged = [result for result in results if result.status is not Status.FAILED]
+    if not judged:
+        raise ValueError("no group was judged")
+    wins = sum(result.ranks == (1, 2) for result in judged)
+    losses = sum(result.ranks == (2, 1) for result in judged)
+    ties = len(judged) - wins - losses
+    rate = (wins + ties / 2) / len(judged)
+    low, high = wilson_interval(rate, len(judged))
+    margins = [pair.margin for result in judged for pair in result.pairs]
+    return WinRate(
+        wins=wins, ties=ties, losses=losses, win_rate=rate, low=low, high=high, mean_margin=sum(margins) / len(margins)
+    )
+
+
+def wilson_interval(rate: float, count: int, *, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval of a proportion (Wilson 1927); `z` is the normal quantile, 1.96 for 95 %."""
+    shrink = 1.0 + z**2 / count
+    centre = (rate + z**2 / (2 * count)) / shrink
+    half = z / shrink * math.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (items[first : first + _BATCH] for first in range(0, len(items), _BATCH))

@@ -1,0 +1,135 @@
+"""From a checkpoint to an adapter that others can load: one directory, both layouts.
+
+    pytorch_lora_weights.safetensors   diffusers: pipe.load_lora_weights(directory)
+    adapter_config.json                ┐ PEFT, for the transformer alone
+    adapter_model.safetensors          ┘
+    README.md                          model card: base, rubric, judge, curve, the lines that use it
+
+The α/rank scaling travels in the diffusers file's metadata; without it, α is silently taken to be the rank.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from shared_schemas.rubrics import RubricContent
+from trainer.checkpoint import Checkpoint, CheckpointStore
+from trainer.config import TrainConfig
+from trainer.errors import ConfigError
+from trainer.policies import load_policy, lora
+from trainer.policies.base import Policy
+
+PEFT_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RubricText:
+    """The rubric the adapter was trained on, for the model card."""
+
+    reference: str
+    content: RubricContent
+
+
+def export_run(config: TrainConfig, output: Path, *, rubric: RubricText | None = None) -> Path:
+    """Write the newest checkpoint of a run as a loadable adapter, temp-then-rename; returns `output`.
+
+    Raises `ConfigError` when the run has no checkpoint yet, the model cannot be loaded, or `output` is a directory with
+    other things in it.
+    """
+    checkpoint = CheckpointStore(config.output_dir / "checkpoints", keep=config.checkpoint.keep).newest()
+    if checkpoint is None:
+        raise ConfigError(f"{config.output_dir} holds no checkpoint yet; train first")
+    if output.exists() and not (output / "adapter_config.json").exists():
+        raise ConfigError(f"{output} exists and is not an adapter; choose another directory")
+    policy = load_policy(config, prompts=(), device=torch.device("cpu"))
+    policy.load_adapter_state(checkpoint.adapter)
+    draft = output.with_name(f".{output.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    policy.save_for_diffusers(draft)
+    _save_for_peft(policy, draft)
+    (draft / "README.md").write_text(model_card(config, checkpoint, rubric=rubric))
+    shutil.rmtree(output, ignore_errors=True)
+    return draft.rename(output)
+
+
+def usage_lines(config: TrainConfig, adapter: str) -> str:
+    """The lines that draw an image with the adapter; size, steps and guidance are the ones it was trained with."""
+    model = config.model
+    return (
+        "import torch\n"
+        "from diffusers import FluxPipeline\n\n"
+        f'pipe = FluxPipeline.from_pretrained("{model.path}", dtype=torch.{model.dtype})\n'
+        f'pipe.load_lora_weights("{adapter}")\n'
+        "image = pipe(\n"
+        '    "your prompt",\n'
+        f"    height={model.resolution},\n"
+        f"    width={model.resolution},\n"
+        f"    num_inference_steps={model.num_inference_steps},\n"
+        f"    guidance_scale={model.guidance_scale},\n"
+        f"    max_sequence_length={model.max_sequence_length},\n"
+        ").images[0]\n"
+    )
+
+
+def model_card(config: TrainConfig, checkpoint: Checkpoint, *, rubric: RubricText | None) -> str:
+    """Markdown: what the adapter is, what it was rewarded for, and how to use it."""
+    state = checkpoint.state
+    header = f"---\nlibrary_name: diffusers\nbase_model: {config.model.path}\ntags: [lora, text-to-image, rpo]\n---\n"
+    facts = (
+        f"| base model | `{config.model.path}` |\n|---|---|\n"
+        f"| steps | {state.step} |\n"
+        f"| LoRA | rank {config.lora.rank}, alpha {config.lora.alpha} |\n"
+        f"| rubric | `{config.reward.rubric}`, digest `{state.rubric_digest}` |\n"
+        f"| judge fingerprint | `{state.judge_fingerprint}` |\n"
+    )
+    sections = [
+        header,
+        f"# {config.output_dir.name}\n",
+        "A LoRA adapter trained with Rubric Policy Optimization (RPO, arXiv 2605.08354).\n",
+        facts,
+        f"## Use\n\n```python\n{usage_lines(config, 'path/to/this/directory')}```\n",
+        _rubric_section(rubric),
+        _curve_section(config.output_dir / "metrics.jsonl"),
+    ]
+    return "\n".join(section for section in sections if section)
+
+
+def _save_for_peft(policy: Policy, directory: Path) -> None:
+    config = lora.peft_config(policy.transformer)
+    config.save_pretrained(directory)
+    state = {f"{PEFT_PREFIX}{name}": value for name, value in policy.adapter_state().items()}
+    save_file(state, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def _rubric_section(rubric: RubricText | None) -> str:
+    if rubric is None:
+        return ""
+    lines = [f"## What it was rewarded for\n\n`{rubric.reference}`\n"]
+    for criterion in rubric.content.criteria:
+        lines.append(f"* **{criterion.theme}**")
+        lines.extend(f"  * {tip}" for tip in criterion.tips)
+    return "\n".join(lines) + "\n"
+
+
+def _curve_section(metrics: Path) -> str:
+    if not metrics.exists():
+        return ""
+    records: list[dict[str, Any]] = [json.loads(line) for line in metrics.read_text().splitlines()]
+    rows = [
+        f"| {record['step']} | {record['overall']['win_rate']:.3f} "
+        f"| {record['overall']['low']:.3f} – {record['overall']['high']:.3f} |"
+        for record in records
+        if record["kind"] == "evaluation"
+    ]
+    if not rows:
+        return ""
+    return (
+        "\n".join(["## Win rate against the base\n", "| step | win rate | 95 % interval |", "|---|---|---|", *rows])
+        + "\n"
+    )

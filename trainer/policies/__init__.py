@@ -1,0 +1,24 @@
+"""Everything that is specific to a model: one file per family behind the protocol in `base`."""
+
+from collections.abc import Sequence
+
+import torch
+
+from trainer.config import TrainConfig
+from trainer.data import derive_seed
+from trainer.policies import lora
+from trainer.policies.base import Policy
+from trainer.policies.flux import load_flux
+
+
+def load_policy(config: TrainConfig, *, prompts: Sequence[str], device: torch.device) -> Policy:
+    """Load the model with a fresh adapter."""
+    policy = load_flux(config.model, prompts=prompts, device=device)
+    lora.attach_lora(
+        policy.transformer,
+        rank=config.lora.rank,
+        alpha=config.lora.alpha,
+        targets=config.lora.targets,
+        seed=derive_seed(config.seed, "lora"),
+    )
+    return policy

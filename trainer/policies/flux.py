@@ -1,0 +1,171 @@
+"""FLUX.1: exactly the conditioning that `FluxPipeline` feeds its transformer.
+
+Shape suffixes: B candidates, N latent tokens (H/16 · W/16), D = 64 channels per token, L text tokens, E and C widths of
+the T5 and CLIP embeddings.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import FluxPipeline
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from torch import Tensor
+
+from trainer.config import ModelConfig
+from trainer.errors import ConfigError
+from trainer.policies import lora
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FluxConditioning:
+    """Encoded prompts."""
+
+    prompt_embeds_BLE: Tensor
+    pooled_embeds_BC: Tensor
+
+
+class FluxPolicy:
+    """FLUX.1 behind the `Policy` protocol; built by `load_flux`."""
+
+    def __init__(self, pipeline: Any, config: ModelConfig, conditioning: dict[str, FluxConditioning]) -> None:
+        self.transformer: torch.nn.Module = pipeline.transformer
+        self._pipeline = pipeline
+        self._config = config
+        self._conditioning = conditioning
+        self._size = config.resolution // pipeline.vae_scale_factor  # latent height and width before packing
+        tokens_per_side = self._size // 2
+        self.latent_shape = (tokens_per_side**2, pipeline.transformer.config.in_channels)
+        self.sigmas, self._timesteps = _schedule(
+            pipeline.scheduler, num_steps=config.num_inference_steps, num_tokens=self.latent_shape[0]
+        )
+
+    def conditioning(self, prompts: Sequence[str]) -> FluxConditioning:
+        """Conditioning of B prompts. Raises `KeyError` for a prompt that was not given to `load_flux`."""
+        rows = [self._conditioning[prompt] for prompt in prompts]
+        return FluxConditioning(
+            prompt_embeds_BLE=torch.cat([row.prompt_embeds_BLE for row in rows]),
+            pooled_embeds_BC=torch.cat([row.pooled_embeds_BC for row in rows]),
+        )
+
+    def velocity(self, latents_BND: Tensor, step: int, conditioning: FluxConditioning) -> Tensor:
+        """See `Policy.velocity`. As in the pipeline, the timestep is rounded to the model's dtype, then divided."""
+        dtype = conditioning.prompt_embeds_BLE.dtype
+        batch = latents_BND.shape[0]
+        timestep_B = self._timesteps[step].expand(batch).to(dtype) / 1000
+        velocity_BND = self.transformer(
+            hidden_states=latents_BND.to(dtype),
+            timestep=timestep_B,
+            guidance=self._guidance(batch),
+            pooled_projections=conditioning.pooled_embeds_BC,
+            encoder_hidden_states=conditioning.prompt_embeds_BLE,
+            txt_ids=torch.zeros(conditioning.prompt_embeds_BLE.shape[1], 3, device=latents_BND.device, dtype=dtype),
+            img_ids=FluxPipeline._prepare_latent_image_ids(
+                batch, self._size // 2, self._size // 2, latents_BND.device, dtype
+            ),
+            return_dict=False,
+        )[0]
+        return velocity_BND.float()  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def decode(self, latents_BND: Tensor) -> Tensor:
+        """See `Policy.decode`."""
+        vae = self._pipeline.vae
+        pixels = self._config.resolution
+        latents = FluxPipeline._unpack_latents(latents_BND, pixels, pixels, self._pipeline.vae_scale_factor)
+        latents = (latents / vae.config.scaling_factor + vae.config.shift_factor).to(vae.dtype)
+        images = vae.decode(latents, return_dict=False)[0]
+        return self._pipeline.image_processor.postprocess(images, output_type="pt").float()  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def pipeline_images(self, latents_BND: Tensor, conditioning: FluxConditioning) -> Tensor:
+        """See `Policy.pipeline_images`."""
+        images = self._pipeline(
+            prompt_embeds=conditioning.prompt_embeds_BLE,
+            pooled_prompt_embeds=conditioning.pooled_embeds_BC,
+            latents=latents_BND.to(conditioning.prompt_embeds_BLE.dtype),
+            height=self._config.resolution,
+            width=self._config.resolution,
+            num_inference_steps=self._config.num_inference_steps,
+            guidance_scale=self._config.guidance_scale,
+            output_type="pt",
+        ).images
+        return images.float()  # type: ignore[no-any-return]
+
+    def adapter_off(self) -> AbstractContextManager[None]:
+        """See `Policy.adapter_off`."""
+        return lora.adapter_off(self.transformer)
+
+    def adapter_state(self) -> dict[str, Tensor]:
+        """See `Policy.adapter_state`."""
+        return lora.adapter_state(self.transformer)
+
+    def load_adapter_state(self, state: dict[str, Tensor]) -> None:
+        """See `Policy.load_adapter_state`."""
+        lora.load_adapter_state(self.transformer, state)
+
+    def save_for_diffusers(self, directory: Path) -> None:
+        """See `Policy.save_for_diffusers`."""
+        FluxPipeline.save_lora_weights(
+            directory,
+            transformer_lora_layers=self.adapter_state(),
+            transformer_lora_adapter_metadata=lora.peft_config(self.transformer).to_dict(),
+        )
+
+    def _guidance(self, batch: int) -> Tensor | None:
+        if not self._pipeline.transformer.config.guidance_embeds:
+            return None
+        device = next(self.transformer.parameters()).device
+        return torch.full([batch], self._config.guidance_scale, device=device, dtype=torch.float32)
+
+
+def load_flux(config: ModelConfig, *, prompts: Sequence[str], device: torch.device) -> FluxPolicy:
+    """Load a FLUX.1 pipeline, encode the prompts and let go of the text encoders. The adapter is attached apart.
+
+    Raises `ConfigError` when the path holds no FLUX pipeline.
+    """
+    try:
+        pipeline = FluxPipeline.from_pretrained(config.path, dtype=getattr(torch, config.dtype))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"model.path: {config.path!r} holds no FLUX pipeline ({str(error).splitlines()[0]})"
+        ) from error
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(device)
+    for module in (pipeline.transformer, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+        module.eval().requires_grad_(False)
+    conditioning = {prompt: _encode(pipeline, prompt, config.max_sequence_length) for prompt in dict.fromkeys(prompts)}
+    pipeline.text_encoder = pipeline.text_encoder_2 = None
+    if config.gradient_checkpointing:
+        pipeline.transformer.enable_gradient_checkpointing()
+    return FluxPolicy(pipeline, config, conditioning)
+
+
+@torch.no_grad()
+def _encode(pipeline: Any, prompt: str, max_sequence_length: int) -> FluxConditioning:
+    prompt_embeds_BLE, pooled_embeds_BC, _ = pipeline.encode_prompt(
+        prompt=prompt, prompt_2=None, max_sequence_length=max_sequence_length
+    )
+    return FluxConditioning(prompt_embeds_BLE=prompt_embeds_BLE, pooled_embeds_BC=pooled_embeds_BC)
+
+
+def _schedule(scheduler: Any, *, num_steps: int, num_tokens: int) -> tuple[tuple[float, ...], Tensor]:
+    """The pipeline's own sigmas [T + 1] and timesteps [T], dynamic shift included."""
+    config = scheduler.config
+    sigmas = None if config.get("use_flow_sigmas") else np.linspace(1.0, 1.0 / num_steps, num_steps)
+    mu = calculate_shift(
+        num_tokens,
+        config.get("base_image_seq_len", 256),
+        config.get("max_image_seq_len", 4096),
+        config.get("base_shift", 0.5),
+        config.get("max_shift", 1.15),
+    )
+    if sigmas is None:
+        scheduler.set_timesteps(num_steps, mu=mu)
+    else:
+        scheduler.set_timesteps(sigmas=sigmas, mu=mu)
+    return tuple(scheduler.sigmas.tolist()), scheduler.timesteps.clone()

@@ -1,0 +1,119 @@
+"""What a run writes down: one record per training step, one per evaluation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal, Self
+
+from shared_schemas.reward import GroupResult, Status
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerdictSummary:
+    """The verdicts behind a set of groups; means over judged pairs, null when there are none."""
+
+    num_groups: int
+    scored: int
+    tied: int
+    failed: int
+    mean_abs_margin: float | None
+    """Nats."""
+    mean_position_bias: float | None
+    """Nats; positive = the judge favours what it sees first."""
+    consistent_fraction: float | None
+    """Pairs whose two orders name the same winner."""
+
+    @classmethod
+    def of(cls, results: Sequence[GroupResult]) -> Self:
+        """Summarise the answers of the reward service."""
+        pairs = [pair for result in results for pair in result.pairs]
+        return cls(
+            num_groups=len(results),
+            scored=sum(result.status is Status.SCORED for result in results),
+            tied=sum(result.status is Status.TIED for result in results),
+            failed=sum(result.status is Status.FAILED for result in results),
+            mean_abs_margin=fmean(abs(pair.margin) for pair in pairs) if pairs else None,
+            mean_position_bias=fmean(pair.position_bias for pair in pairs) if pairs else None,
+            consistent_fraction=fmean(pair.consistent for pair in pairs) if pairs else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateRecord:
+    """One optimizer step."""
+
+    loss: float
+    grad_norm: float
+    """Before clipping."""
+    clipped_fraction: float
+    """Share of counted ratios outside 1 ± clip_range."""
+    max_ratio_error: float
+    """max |ratio − 1|; 0 as long as a rollout is trained on once."""
+    kl: float | None
+    """Mean KL per denoising step, reduced as `loss.reduction` says; null when it has no weight."""
+    skipped: bool
+    """True when no group was scored: there is nothing to learn from, and the optimizer did not step."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseSeconds:
+    """Where the time of a step went."""
+
+    sample: float
+    """Sampling and decoding."""
+    judge_wait: float
+    """Standing still for rewards; the rest of the judging overlapped with sampling."""
+    update: float
+    """Forward, backward, optimizer."""
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+        return self.sample + self.judge_wait + self.update
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepRecord:
+    """One training step."""
+
+    step: int
+    learning_rate: float
+    verdicts: VerdictSummary
+    update: UpdateRecord
+    seconds: PhaseSeconds
+    judge_wait_fraction: float
+    judge_calls: int
+    kind: Literal["step"] = "step"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WinRate:
+    """Tuned against base on the same prompt and noise; a tie counts half for each."""
+
+    wins: int
+    ties: int
+    losses: int
+    win_rate: float
+    low: float
+    """Lower end of the 95 % Wilson interval."""
+    high: float
+    """Upper end of it."""
+    mean_margin: float
+    """Nats; positive = tuned is preferred."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationRecord:
+    """One evaluation, after `step` optimizer steps."""
+
+    step: int
+    overall: WinRate
+    held_out: WinRate | None
+    """On prompts that are not trained on; null when there are none."""
+    failed: int
+    """Pairs that were not judged; left out of the rates."""
+    seconds: float
+    kind: Literal["evaluation"] = "evaluation"
+
+
+Record = StepRecord | EvaluationRecord

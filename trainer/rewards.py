@@ -1,0 +1,151 @@
+"""Rewards over HTTP: pin who judges, post candidates while the next are sampled, collect what came back.
+
+The one rule: no number is ever made up here. A group without a reward is NaN and leaves the loss.
+"""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from reward_client import CandidateGroup, RewardClient, RewardClientError, RewardResult
+from reward_client.retries import RetryPolicy
+from shared_schemas.reward import GroupResult, JudgeIdentity, RewardScheme, Run, Status
+from shared_schemas.rubrics import RubricIdentity
+from trainer.config import RewardConfig
+from trainer.errors import ConfigError, RewardsUnavailable
+from trainer.rollout import Rollout
+
+_NO_LIMIT = 10_000
+"""Attempts per request; the deadline decides."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pinned:
+    """Who judges this run, from its first step to its last."""
+
+    rubric: RubricIdentity
+    judge: JudgeIdentity
+    is_pixel_judge: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepRewards:
+    """Rewards of one step, in the order of its rollouts."""
+
+    rewards_PG: Tensor
+    """float32; NaN where a group is tied or failed."""
+    results: tuple[GroupResult, ...]
+    """P results."""
+    judge_calls: int
+    """Calls that reached the judge."""
+    wait_seconds: float
+    """How long the loop stood still for them."""
+
+
+class RewardSource:
+    """One run's connection to the reward service. A context manager; requests run on threads of its own."""
+
+    def __init__(self, config: RewardConfig, *, run_id: str, num_threads: int) -> None:
+        self._config = config
+        self._run_id = run_id
+        self.pinned = _pin(config)
+        patience = RetryPolicy(attempts=_NO_LIMIT, deadline=timedelta(seconds=config.deadline_seconds))
+        self._client = RewardClient(config.url, retries=patience)
+        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="rewards")
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Drop what was not yet sent and close the connections."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._client.close()
+
+    def post(self, rollout: Rollout, *, step: int) -> Future[RewardResult]:
+        """Ask for the rewards of a micro-batch; returns at once."""
+        num_groups = len(rollout.prompts)
+        images_PG3HW = rollout.images_B3HW.reshape(num_groups, -1, *rollout.images_B3HW.shape[1:])
+        groups = [
+            CandidateGroup(id=group_id, prompt=prompt, candidates=tuple(images))
+            for group_id, prompt, images in zip(rollout.group_ids, rollout.prompts, images_PG3HW, strict=True)
+        ]
+        return self.post_groups(groups, step=step)
+
+    def post_groups(self, groups: Sequence[CandidateGroup], *, step: int) -> Future[RewardResult]:
+        """Ask for the rewards of any groups; returns at once."""
+        return self._threads.submit(self._reward, tuple(groups), step)
+
+    def collect(self, pending: Sequence[Future[RewardResult]]) -> StepRewards:
+        """Wait for all posted micro-batches of a step.
+
+        Raises `RewardsUnavailable` when the service gave up, the rubric or judge is no longer the pinned one, or more
+        groups failed than the budget allows.
+        """
+        start = time.perf_counter()
+        answers = [self._answer(future) for future in pending]
+        waited = time.perf_counter() - start
+        results = tuple(result for answer in answers for result in answer.results)
+        self._check_budget(results)
+        return StepRewards(
+            rewards_PG=torch.cat([answer.rewards_tensor() for answer in answers]),
+            results=results,
+            judge_calls=sum(answer.response.usage.judge_calls for answer in answers),
+            wait_seconds=waited,
+        )
+
+    def _reward(self, groups: tuple[CandidateGroup, ...], step: int) -> RewardResult:
+        return self._client.reward(
+            groups,
+            rubric=self.pinned.rubric,
+            reward=RewardScheme(preferred=self._config.preferred, dispreferred=self._config.dispreferred),
+            tie_margin=self._config.tie_margin,
+            run=Run(id=self._run_id, step=step),
+            deadline_seconds=self._config.deadline_seconds,
+        )
+
+    def _answer(self, future: Future[RewardResult]) -> RewardResult:
+        try:
+            answer = future.result()
+        except RewardClientError as error:
+            raise RewardsUnavailable(f"the reward service at {self._config.url} gave no rewards: {error}") from error
+        pinned, response = self.pinned, answer.response
+        if response.rubric.digest != pinned.rubric.digest:
+            raise RewardsUnavailable(f"the rubric changed under the run: {response.rubric} is not the pinned one")
+        if response.judge.fingerprint != pinned.judge.fingerprint:
+            raise RewardsUnavailable(f"the judge changed under the run: was {pinned.judge}, now {response.judge}")
+        return answer
+
+    def _check_budget(self, results: Sequence[GroupResult]) -> None:
+        errors = [result.error for result in results if result.status is Status.FAILED and result.error is not None]
+        if len(errors) > self._config.max_failed_fraction * len(results):
+            raise RewardsUnavailable(
+                f"{len(errors)} of {len(results)} groups were not judged "
+                f"(reward.max_failed_fraction = {self._config.max_failed_fraction}); the last reason: "
+                f"{errors[-1].type}: {errors[-1].detail}"
+            )
+
+
+def _pin(config: RewardConfig) -> Pinned:
+    try:
+        with RewardClient(config.url) as client:
+            readiness, rubric = client.readiness(), client.resolve_rubric(config.rubric)
+    except RewardClientError as error:
+        raise ConfigError(f"reward.url {config.url}, rubric {config.rubric!r}: {error}") from error
+    if readiness.judge is None:
+        raise ConfigError(f"the reward service at {config.url} is up but has no judge: {readiness.parts}")
+    if readiness.pixel_judge and not config.allow_pixel_judge:
+        raise ConfigError(
+            "the reward service judges with its built-in pixel judge, which is not a preference model; point it at "
+            "a vision-language model (ARR_JUDGE_URLS), or set reward.allow_pixel_judge = true"
+        )
+    return Pinned(rubric=rubric, judge=readiness.judge, is_pixel_judge=readiness.pixel_judge)

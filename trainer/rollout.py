@@ -1,0 +1,125 @@
+"""Sampling: from prompts to candidates with everything that the update needs to know about how they came to be.
+
+Shape suffixes: P prompts, G candidates per prompt, B = P·G candidates (a prompt's candidates are neighbours), N tokens,
+D channels, T denoising steps, S stochastic ones among them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.algorithms.sde import STEP_RULES, StepRule, Transition
+from trainer.config import RolloutConfig
+from trainer.data import generator
+from trainer.policies.base import Conditioning, Policy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StochasticStep:
+    """One denoising step as it was sampled: x' ~ N(mean, std²) given x."""
+
+    index: int
+    """Which denoising step, 0 … T−1."""
+    latents_BND: Tensor
+    """x, before the step."""
+    next_latents_BND: Tensor
+    """x', the sample whose log-probability is trained on."""
+    mean_BND: Tensor
+    """Mean of the policy that sampled."""
+    std: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """One micro-batch of candidates."""
+
+    group_ids: tuple[str, ...]
+    """P ids, unique in the run."""
+    prompts: tuple[str, ...]
+    """P prompts."""
+    conditioning: Conditioning
+    """B rows."""
+    steps: tuple[StochasticStep, ...]
+    """S steps."""
+    images_B3HW: Tensor
+    """float32 in [0, 1], on the CPU."""
+
+    @property
+    def num_candidates(self) -> int:
+        """B."""
+        return int(self.images_B3HW.shape[0])
+
+
+@torch.no_grad()
+def sample_rollout(
+    policy: Policy, prompts: Sequence[str], *, config: RolloutConfig, seed: int, step: int, first_group: int
+) -> Rollout:
+    """Sample G candidates for each of P prompts in one batched forward per denoising step.
+
+    All noise comes from (seed, step, group), so neither the micro-batching nor a restart changes a sample.
+    """
+    groups = range(first_group, first_group + len(prompts))
+    generators = [generator(seed, "rollout", step, group) for group in groups]
+    conditioning = policy.conditioning([prompt for prompt in prompts for _ in range(config.candidates)])
+    device = next(policy.transformer.parameters()).device
+    latents_BND = _initial_noise(policy, generators, config).to(device)
+    rule = STEP_RULES[config.step]
+    steps = []
+    for index in range(len(policy.sigmas) - 1):
+        transition = _transition(policy, rule, latents_BND, index, conditioning, config.eta)
+        next_latents_BND = transition.mean_BND
+        if transition.is_stochastic:
+            noise_BND = _noise(generators, config.candidates, policy.latent_shape).to(device)
+            next_latents_BND = next_latents_BND + transition.std * noise_BND
+            steps.append(
+                StochasticStep(
+                    index=index,
+                    latents_BND=latents_BND,
+                    next_latents_BND=next_latents_BND,
+                    mean_BND=transition.mean_BND,
+                    std=transition.std,
+                )
+            )
+        latents_BND = next_latents_BND
+    return Rollout(
+        group_ids=tuple(f"{step}-{group}" for group in groups),
+        prompts=tuple(prompts),
+        conditioning=conditioning,
+        steps=tuple(steps),
+        images_B3HW=policy.decode(latents_BND).cpu(),
+    )
+
+
+@torch.no_grad()
+def sample_deterministic(policy: Policy, latents_BND: Tensor, conditioning: Conditioning) -> Tensor:
+    """Images [B, 3, H, W] of the ordinary Euler sampler (η = 0), as the pipeline draws them after training."""
+    rule = STEP_RULES["cps"]
+    for index in range(len(policy.sigmas) - 1):
+        latents_BND = _transition(policy, rule, latents_BND, index, conditioning, 0.0).mean_BND
+    return policy.decode(latents_BND).cpu()
+
+
+def mean_of_step(policy: Policy, step: StochasticStep, conditioning: Conditioning, config: RolloutConfig) -> Tensor:
+    """Mean [B, N, D] of the present policy at a recorded step, with gradient: what the update differentiates."""
+    rule = STEP_RULES[config.step]
+    return _transition(policy, rule, step.latents_BND, step.index, conditioning, config.eta).mean_BND
+
+
+def _transition(
+    policy: Policy, rule: StepRule, latents_BND: Tensor, index: int, conditioning: Conditioning, eta: float
+) -> Transition:
+    velocity_BND = policy.velocity(latents_BND, index, conditioning)
+    return rule(latents_BND, velocity_BND, policy.sigmas[index], policy.sigmas[index + 1], eta)
+
+
+def _initial_noise(policy: Policy, generators: Sequence[torch.Generator], config: RolloutConfig) -> Tensor:
+    if not config.same_initial_noise:
+        return _noise(generators, config.candidates, policy.latent_shape)
+    return _noise(generators, 1, policy.latent_shape).repeat_interleave(config.candidates, dim=0)
+
+
+def _noise(generators: Sequence[torch.Generator], num_candidates: int, shape: tuple[int, int]) -> Tensor:
+    """Standard normal noise [P·G, N, D]; each group has its own generator."""
+    return torch.cat([torch.randn((num_candidates, *shape), generator=source) for source in generators])

@@ -1,0 +1,96 @@
+"""The gradient of the RPO loss over a step's rollouts, in the slices they were sampled in.
+
+Shape suffixes: B candidates of one rollout, N tokens, D channels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.algorithms.advantages import Advantages
+from trainer.algorithms.losses import LossInputs, LossOutputs, rpo_loss
+from trainer.algorithms.sde import gaussian_kl, gaussian_log_ratio
+from trainer.config import TrainConfig
+from trainer.policies.base import Policy
+from trainer.records import UpdateRecord
+from trainer.rollout import Rollout, StochasticStep, mean_of_step
+
+NOTHING_LEARNED = UpdateRecord(
+    loss=0.0, grad_norm=0.0, clipped_fraction=0.0, max_ratio_error=0.0, kl=None, skipped=True
+)
+"""The record of a step in which no group was scored."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateLosses:
+    """What the slices of one update came to."""
+
+    outputs: tuple[LossOutputs, ...]
+    num_terms: int
+    """Counted (candidate, denoising step) pairs."""
+    has_kl: bool
+
+    def record(self, grad_norm: float) -> UpdateRecord:
+        """Summarise for the log."""
+        return UpdateRecord(
+            loss=sum(float(output.loss.detach()) for output in self.outputs),
+            grad_norm=grad_norm,
+            clipped_fraction=sum(output.clipped for output in self.outputs) / self.num_terms,
+            max_ratio_error=max(output.max_ratio_error for output in self.outputs),
+            kl=sum(output.kl_sum for output in self.outputs) / self.num_terms if self.has_kl else None,
+            skipped=False,
+        )
+
+
+def backward_rpo(
+    policy: Policy,
+    rollouts: Sequence[Rollout],
+    advantages: Advantages,
+    *,
+    config: TrainConfig,
+    backward: Callable[[Tensor], None],
+) -> UpdateLosses | None:
+    """Accumulate the gradient of the mean loss over all counted (candidate, denoising step) pairs.
+
+    Returns None, and touches no gradient, when no group was scored.
+    """
+    num_terms = int(advantages.mask_PG.sum()) * len(rollouts[0].steps)
+    if num_terms == 0:
+        return None
+    sizes = [rollout.num_candidates for rollout in rollouts]
+    slices = zip(
+        rollouts,
+        torch.split(advantages.values_PG.flatten(), sizes),
+        torch.split(advantages.mask_PG.flatten(), sizes),
+        strict=True,
+    )
+    outputs = []
+    for rollout, advantages_B, mask_B in slices:
+        for step in rollout.steps:
+            inputs = _loss_inputs(policy, rollout, step, advantages_B, mask_B, config=config)
+            output = rpo_loss(
+                inputs, clip_range=config.loss.clip_range, kl_weight=config.loss.kl_weight, normaliser=num_terms
+            )
+            backward(output.loss)
+            outputs.append(output)
+    return UpdateLosses(outputs=tuple(outputs), num_terms=num_terms, has_kl=config.loss.kl_weight > 0)
+
+
+def _loss_inputs(
+    policy: Policy, rollout: Rollout, step: StochasticStep, advantages_B: Tensor, mask_B: Tensor, *, config: TrainConfig
+) -> LossInputs:
+    reduction, device = config.loss.reduction, step.mean_BND.device
+    mean_BND = mean_of_step(policy, step, rollout.conditioning, config.rollout)
+    kl_B = None
+    if config.loss.kl_weight > 0:
+        with torch.no_grad(), policy.adapter_off():
+            reference_BND = mean_of_step(policy, step, rollout.conditioning, config.rollout)
+        kl_B = gaussian_kl(mean_BND, reference_BND, step.std, reduction=reduction)
+    return LossInputs(
+        log_ratio_B=gaussian_log_ratio(step.next_latents_BND, mean_BND, step.mean_BND, step.std, reduction=reduction),
+        advantages_B=advantages_B.to(device),
+        mask_B=mask_B.to(device),
+        kl_B=kl_B,
+    )
