@@ -14,6 +14,13 @@ class Health(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+class Liveness(ResponseModel):
+    """Answer of `GET /livez`: the process answers, whatever it depends on."""
+
+    status: Health = Health.OK
+    """Always `ok`."""
+
+
 class Readiness(ResponseModel):
     """Answer of `GET /readyz`: 200 while requests can be served, 503 otherwise."""
 

@@ -28,6 +28,7 @@ class ProblemType(StrEnum):
     BODY_TOO_LARGE = "body-too-large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     OVERLOADED = "overloaded"
+    UNAVAILABLE = "unavailable"
     STORAGE_FULL = "storage-full"
     INTERNAL = "internal-error"
 

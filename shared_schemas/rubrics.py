@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from shared_schemas.base import NAME_PATTERN, Digest, Name, OptionalText, RequestModel, ResponseModel, Text
 
@@ -126,6 +126,17 @@ class RubricReference(RequestModel):
         return self.name if suffix is None else f"{self.name}@{suffix}"
 
 
+MAX_PROVENANCE_DEPTH = 32
+"""Levels of objects and lists in a provenance; JSON libraries give up at a few hundred."""
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    if children is None or levels == 0:
+        return children is not None
+    return any(_is_deeper(child, levels - 1) for child in children)
+
+
 class PublishRequest(RequestModel):
     """Body of `POST /rubrics/{name}/versions`."""
 
@@ -134,11 +145,19 @@ class PublishRequest(RequestModel):
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Where it came from: method, parent, dataset, seed, author; kept, not interpreted, outside the digest."""
 
+    @field_validator("provenance")
+    @classmethod
+    def _provenance_can_be_written_back(cls, provenance: dict[str, Any]) -> dict[str, Any]:
+        if _is_deeper(provenance, MAX_PROVENANCE_DEPTH):
+            raise ValueError(f"is nested deeper than {MAX_PROVENANCE_DEPTH} levels")
+        json_digest(provenance)  # raises ValueError for NaN and lone surrogates, which no JSON document can hold
+        return provenance
+
 
 class AliasRequest(RequestModel):
     """Body of `PUT /rubrics/{name}/aliases/{alias}`."""
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=999_999_999)
     """The version the alias shall point at."""
 
 
@@ -151,6 +170,11 @@ class RubricIdentity(ResponseModel):
     """The version number; null for `name@none`."""
     digest: Digest
     """Digest of the content."""
+
+    @property
+    def reference(self) -> str:
+        """`name@3` or `name@none`: names this very version for ever."""
+        return f"{self.name}@{NONE_ALIAS if self.version is None else self.version}"
 
 
 class RubricVersion(ResponseModel):

@@ -1,0 +1,138 @@
+"""`AsyncRewardClient`: the same calls for asyncio; images are encoded off the event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from reward_client import calls
+from reward_client.calls import Call, read_answer
+from reward_client.groups import CandidateGroup
+from reward_client.requests import RewardOptions, prepare_reward
+from reward_client.result import RewardResult
+from reward_client.retries import Deadline, RetryPolicy, backoff, no_answer, non_blocking
+from reward_client.rubrics import identity_of_newest, identity_of_version, identity_without_rubric
+from reward_client.transport import ask_environment_for_proxies
+from shared_schemas.health import Readiness
+from shared_schemas.reward import CachePolicy, RewardScheme, Run
+from shared_schemas.rubrics import (
+    AliasState,
+    RubricContent,
+    RubricIdentity,
+    RubricReference,
+    RubricSummary,
+    RubricVersion,
+)
+
+T = TypeVar("T")
+
+
+class AsyncRewardClient:
+    """A connection to the reward service. Close it, or use it in an `async with` statement.
+
+    Every method raises `RewardClientError` (see `reward_client.errors`) when the call as a whole did not succeed.
+    """
+
+    def __init__(
+        self, base_url: str, *, retries: RetryPolicy | None = None, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        """Connect to the service at `base_url`; `transport` is httpx's seam, for tests and tunnels."""
+        policy = retries or RetryPolicy()
+        self._patience = policy.deadline
+        self._retrying = non_blocking(policy)
+        trust_env = ask_environment_for_proxies(base_url)
+        self._http = httpx.AsyncClient(base_url=base_url, transport=transport, trust_env=trust_env)
+
+    async def reward(
+        self,
+        groups: Sequence[CandidateGroup],
+        *,
+        rubric: RubricIdentity | str,
+        reward: RewardScheme | None = None,
+        tie_margin: float | None = None,
+        run: Run | None = None,
+        cache: CachePolicy = CachePolicy.USE,
+        deadline_seconds: float | None = None,
+    ) -> RewardResult:
+        """Judge the candidates of every group.
+
+        `tie_margin` is in nats (none = the service's default). What is not judged within `deadline_seconds` comes back
+        as a failed group. Raises `ValueError` or `TypeError` for a picture or group that cannot be sent.
+        """
+        options = RewardOptions(
+            rubric=rubric,
+            reward=reward or RewardScheme(),
+            tie_margin=tie_margin,
+            run=run,
+            cache=cache,
+            deadline_seconds=deadline_seconds,
+        )
+        prepared = await asyncio.to_thread(prepare_reward, groups, options)
+        return prepared.wrap(await self._send(prepared.call))
+
+    async def resolve_rubric(self, reference: str) -> RubricIdentity:
+        """Pin `name`, `name@3`, `name@alias` or `name@none` to what it names now; pass the result to `reward`."""
+        parsed = RubricReference.parse(reference)
+        version = parsed.version
+        if parsed.alias is not None and not parsed.is_none:
+            version = (await self._send(calls.alias(parsed.name, parsed.alias))).version
+        if version is not None:
+            return identity_of_version(await self._send(calls.rubric_version(parsed.name, version)))
+        summary = await self._send(calls.rubric_summary(parsed.name))
+        return identity_without_rubric(summary) if parsed.is_none else identity_of_newest(summary)
+
+    async def get_rubric(self, name: str, version: int) -> RubricVersion:
+        """One version with its content and provenance."""
+        return await self._send(calls.rubric_version(name, version))
+
+    async def publish_rubric(
+        self, name: str, content: RubricContent, provenance: Mapping[str, Any] | None = None
+    ) -> RubricVersion:
+        """Publish a new version; content that is already published gives its version back."""
+        return await self._send(calls.publish_rubric(name, content, provenance or {}))
+
+    async def set_alias(self, name: str, alias: str, version: int, *, expected: int | None = None) -> AliasState:
+        """Point an alias at a version; with `expected`, only if it points at that version now."""
+        return await self._send(calls.set_alias(name, alias, version, expected=expected))
+
+    async def list_rubrics(self) -> AsyncIterator[RubricSummary]:
+        """Every rubric set, ordered by name; pages are fetched as they are needed."""
+        page = await self._send(calls.rubric_page(None))
+        for summary in page.items:
+            yield summary
+        while page.next is not None:
+            page = await self._send(calls.rubric_page(page.next))
+            for summary in page.items:
+                yield summary
+
+    async def readiness(self) -> Readiness:
+        """Whether the service can judge now, and who judges."""
+        return await self._send(calls.readiness())
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self.aclose()
+
+    async def _send(self, call: Call[T]) -> T:
+        deadline = Deadline(call.deadline or self._patience)
+        return await self._retrying(backoff(deadline), self._attempt, call, deadline)
+
+    async def _attempt(self, call: Call[T], deadline: Deadline) -> T:
+        request = call.request(self._http, timeout_seconds=deadline.remaining_seconds())
+        try:
+            response = await self._http.send(request)
+        except httpx.TransportError as error:
+            raise no_answer(error) from error
+        return read_answer(call, response)

@@ -1,0 +1,58 @@
+"""Building the `POST /reward` call out of what the caller passed: shared by both clients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from reward_client import calls
+from reward_client.calls import Call
+from reward_client.groups import CandidateGroup, encode_groups
+from reward_client.result import RewardResult
+from shared_schemas.reward import CachePolicy, RewardRequest, RewardResponse, RewardScheme, Run
+from shared_schemas.rubrics import RubricIdentity
+
+ANSWER_GRACE = timedelta(seconds=5)
+"""How much longer than the service's deadline the client waits, so that it hears `judge-timeout` from the service."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RewardOptions:
+    """Everything about a reward request but its groups; see `RewardClient.reward`."""
+
+    rubric: RubricIdentity | str
+    reward: RewardScheme
+    tie_margin: float | None
+    run: Run | None
+    cache: CachePolicy
+    deadline_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedReward:
+    """A call ready to be sent, and what is needed to wrap its answer."""
+
+    call: Call[RewardResponse]
+    num_candidates: int
+
+    def wrap(self, response: RewardResponse) -> RewardResult:
+        """The result that the caller gets."""
+        return RewardResult(response=response, num_candidates=self.num_candidates)
+
+
+def prepare_reward(groups: Sequence[CandidateGroup], options: RewardOptions) -> PreparedReward:
+    """Encode every image (the slow part) and build the call."""
+    encoded = encode_groups(groups)
+    request = RewardRequest(
+        rubric=options.rubric if isinstance(options.rubric, str) else options.rubric.reference,
+        groups=encoded.groups,
+        reward=options.reward,
+        tie_margin=options.tie_margin,
+        run=options.run,
+        cache=options.cache,
+        deadline_seconds=options.deadline_seconds,
+    )
+    patience = None
+    if options.deadline_seconds is not None:
+        patience = timedelta(seconds=options.deadline_seconds) + ANSWER_GRACE
+    call = calls.reward(request, encoded.images, deadline=patience)
+    return PreparedReward(call=call, num_candidates=encoded.num_candidates)

@@ -1,0 +1,135 @@
+"""`RewardClient`: blocking calls over one pool of connections; may be shared between threads."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from reward_client import calls
+from reward_client.calls import Call, read_answer
+from reward_client.groups import CandidateGroup
+from reward_client.requests import RewardOptions, prepare_reward
+from reward_client.result import RewardResult
+from reward_client.retries import Deadline, RetryPolicy, backoff, blocking, no_answer
+from reward_client.rubrics import identity_of_newest, identity_of_version, identity_without_rubric
+from reward_client.transport import ask_environment_for_proxies
+from shared_schemas.health import Readiness
+from shared_schemas.reward import CachePolicy, RewardScheme, Run
+from shared_schemas.rubrics import (
+    AliasState,
+    RubricContent,
+    RubricIdentity,
+    RubricReference,
+    RubricSummary,
+    RubricVersion,
+)
+
+T = TypeVar("T")
+
+
+class RewardClient:
+    """A connection to the reward service. Close it, or use it in a `with` statement.
+
+    Every method raises `RewardClientError` (see `reward_client.errors`) when the call as a whole did not succeed.
+    """
+
+    def __init__(
+        self, base_url: str, *, retries: RetryPolicy | None = None, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        """Connect to the service at `base_url`; `transport` is httpx's seam, for tests and tunnels."""
+        policy = retries or RetryPolicy()
+        self._patience = policy.deadline
+        self._retrying = blocking(policy)
+        trust_env = ask_environment_for_proxies(base_url)
+        self._http = httpx.Client(base_url=base_url, transport=transport, trust_env=trust_env)
+
+    def reward(
+        self,
+        groups: Sequence[CandidateGroup],
+        *,
+        rubric: RubricIdentity | str,
+        reward: RewardScheme | None = None,
+        tie_margin: float | None = None,
+        run: Run | None = None,
+        cache: CachePolicy = CachePolicy.USE,
+        deadline_seconds: float | None = None,
+    ) -> RewardResult:
+        """Judge the candidates of every group.
+
+        `tie_margin` is in nats (none = the service's default). What is not judged within `deadline_seconds` comes back
+        as a failed group. Raises `ValueError` or `TypeError` for a picture or group that cannot be sent.
+        """
+        options = RewardOptions(
+            rubric=rubric,
+            reward=reward or RewardScheme(),
+            tie_margin=tie_margin,
+            run=run,
+            cache=cache,
+            deadline_seconds=deadline_seconds,
+        )
+        prepared = prepare_reward(groups, options)
+        return prepared.wrap(self._send(prepared.call))
+
+    def resolve_rubric(self, reference: str) -> RubricIdentity:
+        """Pin `name`, `name@3`, `name@alias` or `name@none` to what it names now; pass the result to `reward`."""
+        parsed = RubricReference.parse(reference)
+        version = parsed.version
+        if parsed.alias is not None and not parsed.is_none:
+            version = self._send(calls.alias(parsed.name, parsed.alias)).version
+        if version is not None:
+            return identity_of_version(self._send(calls.rubric_version(parsed.name, version)))
+        summary = self._send(calls.rubric_summary(parsed.name))
+        return identity_without_rubric(summary) if parsed.is_none else identity_of_newest(summary)
+
+    def get_rubric(self, name: str, version: int) -> RubricVersion:
+        """One version with its content and provenance."""
+        return self._send(calls.rubric_version(name, version))
+
+    def publish_rubric(
+        self, name: str, content: RubricContent, provenance: Mapping[str, Any] | None = None
+    ) -> RubricVersion:
+        """Publish a new version; content that is already published gives its version back."""
+        return self._send(calls.publish_rubric(name, content, provenance or {}))
+
+    def set_alias(self, name: str, alias: str, version: int, *, expected: int | None = None) -> AliasState:
+        """Point an alias at a version; with `expected`, only if it points at that version now."""
+        return self._send(calls.set_alias(name, alias, version, expected=expected))
+
+    def list_rubrics(self) -> Iterator[RubricSummary]:
+        """Every rubric set, ordered by name; pages are fetched as they are needed."""
+        page = self._send(calls.rubric_page(None))
+        yield from page.items
+        while page.next is not None:
+            page = self._send(calls.rubric_page(page.next))
+            yield from page.items
+
+    def readiness(self) -> Readiness:
+        """Whether the service can judge now, and who judges."""
+        return self._send(calls.readiness())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        self.close()
+
+    def _send(self, call: Call[T]) -> T:
+        deadline = Deadline(call.deadline or self._patience)
+        return self._retrying(backoff(deadline), self._attempt, call, deadline)
+
+    def _attempt(self, call: Call[T], deadline: Deadline) -> T:
+        request = call.request(self._http, timeout_seconds=deadline.remaining_seconds())
+        try:
+            response = self._http.send(request)
+        except httpx.TransportError as error:
+            raise no_answer(error) from error
+        return read_answer(call, response)

@@ -1,0 +1,167 @@
+"""What the pixel judge can see: named properties, each a score from 0 to 1, and which words ask for them.
+
+Owns the list of properties and its vocabulary; refuses to weigh them (`opinion`).
+
+A property that the prompt gives no occasion for (no colour word, no source image) has no score: None.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+
+from services.judging.pixel_judge import statistics
+from services.judging.pixel_judge.colours import colour_match, colour_words
+from services.judging.pixel_judge.foreground import Foreground, count_blobs, find_foreground
+from services.judging.pixel_judge.picture import Array, Picture
+from services.judging.pixel_judge.shapes import shape_match, shape_word
+
+
+class Property(StrEnum):
+    """Names of the measures."""
+
+    UNIFORM = "uniform fill"
+    BACKGROUND = "plain background"
+    COLOURFULNESS = "colourfulness"
+    COLOUR = "colour named in the prompt"
+    SHAPE = "shape named in the prompt"
+    COUNT = "number named in the prompt"
+    SHARPNESS = "sharpness"
+    BRIGHTNESS = "brightness"
+    CONTRAST = "contrast"
+    NOISE = "freedom from noise"
+    PRESERVATION = "preservation of the source"
+    EDITED = "whether anything was edited"
+
+
+_VOCABULARY = {
+    Property.UNIFORM: r"clean\w*|uniform\w*|even(ly)?|flat|solid|spot(s|ted|less)?|stains?|gradients?|mottled|blotch\w*"
+    r"|patch\w*|gloss\w*|smooth\w*|(second|one|single) colou?r",
+    Property.BACKGROUND: r"backgrounds?|backdrop",
+    Property.COLOURFULNESS: r"colou?rful\w*|vivid\w*|vibran\w*|saturat\w*",
+    Property.PRESERVATION: r"preserv\w*|unchanged|untouched|intact|rest of the|keeps?",
+    Property.EDITED: r"edit(s|ed)?|instructions?|was (made|applied)",
+    Property.COLOUR: r"colou?r(s|ed)?|hues?|red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|gr[ae]y",
+    Property.SHAPE: r"shape[ds]?|outlines?|silhouettes?|contours?|circles?|circular|round|squares?|triang\w*|corners?",
+    Property.COUNT: r"counts?|number|how many|quantit\w*",
+    Property.SHARPNESS: r"sharp\w*|crisp\w*|blur\w*|(in|out of) focus|edges?",
+    Property.BRIGHTNESS: r"bright\w*|well[- ]lit|dark|exposure|lighting",
+    Property.CONTRAST: r"contrast\w*",
+    Property.NOISE: r"nois\w*|grain\w*|arte?facts?",
+}
+"""Words that ask for a property, in the order in which they are looked for: "a second colour" is about evenness, and
+once found there it is no longer about colour."""
+
+_PATTERNS = {prop: re.compile(rf"\b({words})\b", re.IGNORECASE) for prop, words in _VOCABULARY.items()}
+
+_UNEVEN = 0.05
+"""OKLab standard deviation inside a fill at which its score is one half; a decoder's ripple stays below 0.02."""
+
+_RESTLESS = 0.04
+"""OKLab standard deviation of a background at which its score is one half."""
+
+_NUMBER_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NUMBERS = {word: number for number, word in enumerate(_NUMBER_WORDS, 1)}
+_NUMBER = re.compile(rf"\b(\d{{1,2}}|an?|{'|'.join(_NUMBERS)})\b", re.IGNORECASE)
+
+
+def named_properties(text: str) -> frozenset[Property]:
+    """Properties that a piece of rubric text asks for."""
+    found = set()
+    for prop, pattern in _PATTERNS.items():
+        text, num_hits = pattern.subn(" ", text)
+        if num_hits:
+            found.add(prop)
+    return frozenset(found)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One image as an answer to one prompt; every measure is taken only when asked for."""
+
+    picture: Picture
+    prompt: str
+    source: Picture | None
+
+    @cached_property
+    def foreground(self) -> Foreground | None:
+        """What stands out, found once."""
+        return find_foreground(self.picture)
+
+    def score(self, prop: Property) -> float | None:
+        """0 (bad) to 1 (good), or None when there is nothing to judge it by."""
+        return _MEASURES[prop](self)
+
+
+def _uniform(sight: Sight) -> float:
+    drawn = sight.foreground
+    if drawn is None:
+        return 0.0
+    deviation = _spread(sight.picture.lab[drawn.interior])
+    return drawn.size * statistics.evenness(deviation, _UNEVEN)
+
+
+def _background(sight: Sight) -> float:
+    drawn = sight.foreground
+    lab = sight.picture.lab
+    # Every pixel in proportion to how little the drawing covers it, so that its blurred rim hardly counts.
+    outside = lab.reshape(-1, 3) if drawn is None else lab[drawn.coverage < 0.02]
+    return statistics.evenness(_spread(outside), _RESTLESS) if len(outside) else 0.0
+
+
+def _colour(sight: Sight) -> float | None:
+    names = colour_words(sight.prompt)
+    if not names:
+        return None
+    drawn = sight.foreground
+    return 0.0 if drawn is None else drawn.size * colour_match(sight.picture.lab[drawn.interior], names)
+
+
+def _shape(sight: Sight) -> float | None:
+    shape = shape_word(sight.prompt)
+    if shape is None:
+        return None
+    drawn = sight.foreground
+    return 0.0 if drawn is None else drawn.size * shape_match(drawn.coverage, shape)
+
+
+def _count(sight: Sight) -> float | None:
+    named = _NUMBER.search(sight.prompt)
+    if named is None:
+        return None
+    word = named[0].lower()
+    wanted = int(word) if word.isdecimal() else _NUMBERS.get(word, 1)
+    found = 0 if sight.foreground is None else count_blobs(sight.foreground.filled)
+    return 1 / (1 + abs(found - wanted))
+
+
+def _preservation(sight: Sight) -> float | None:
+    return None if sight.source is None else statistics.preservation(sight.picture, sight.source)
+
+
+def _edited(sight: Sight) -> float | None:
+    return None if sight.source is None else statistics.amount_of_edit(sight.picture, sight.source)
+
+
+def _spread(lab: Array) -> float:
+    """Root of the summed variances of OKLab pixels [N, 3]."""
+    return float(np.sqrt(lab.var(axis=0).sum()))
+
+
+_MEASURES: dict[Property, Callable[[Sight], float | None]] = {
+    Property.UNIFORM: _uniform,
+    Property.BACKGROUND: _background,
+    Property.COLOURFULNESS: lambda sight: statistics.colourfulness(sight.picture),
+    Property.PRESERVATION: _preservation,
+    Property.EDITED: _edited,
+    Property.COLOUR: _colour,
+    Property.SHAPE: _shape,
+    Property.COUNT: _count,
+    Property.SHARPNESS: lambda sight: statistics.sharpness(sight.picture),
+    Property.BRIGHTNESS: lambda sight: statistics.brightness(sight.picture),
+    Property.CONTRAST: lambda sight: statistics.contrast(sight.picture),
+    Property.NOISE: lambda sight: statistics.freedom_from_noise(sight.picture),
+}

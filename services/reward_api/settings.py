@@ -1,0 +1,128 @@
+"""Settings of the service, read from the environment (`ARR_…`).
+
+The one rule: each is described in docs/api.md and listed in deploy/env.example; a test compares them.
+"""
+
+import ipaddress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ENV_PREFIX = "ARR_"
+
+
+class LogLevel(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+class SettingsError(Exception):
+    """The settings cannot be served; the message is one line that names the variable."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; the defaults need no other server."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, use_attribute_docstrings=True, frozen=True)
+
+    data_dir: Path = Path(".arr")
+    """Folder for everything that is kept."""
+    database_url: str | None = None
+    """Database, as a SQLAlchemy URL with `sqlite+aiosqlite`. Empty = `arr.db` in the data dir."""
+    judge_urls: Annotated[tuple[str, ...], NoDecode] = ()
+    """Base URL of the OpenAI-compatible judge, such as `http://gpu:8000/v1`. Empty = the built-in pixel judge."""
+    judge_model: str | None = None
+    """Model to ask for. Empty = the one the judge serves."""
+    judge_api_key: SecretStr | None = None
+    """Bearer token for the judge."""
+    host: str = "127.0.0.1"
+    """Address to listen on; loopback only, because requests are not authenticated."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on."""
+    max_body_mb: int = Field(default=256, ge=1, le=4096)
+    """Largest request body, MiB."""
+    max_image_pixels: int = Field(default=16_000_000, ge=1)
+    """Largest image, width × height."""
+    max_image_side: int = Field(default=8192, ge=1)
+    """Largest width or height of an image, pixels."""
+    max_prompt_chars: int = Field(default=8000, ge=1)
+    """Longest prompt, characters."""
+    tie_margin: float = Field(default=0.05, ge=0.0)
+    """Margins below this many nats are ties when a request names no `tie_margin`; 0.05 = a preference below 51.2 %."""
+    deadline_seconds: float = Field(default=120.0, gt=0.0, le=3600.0)
+    """How long a request may take when it names no `deadline_seconds`."""
+    max_concurrent_judge_calls: int = Field(default=32, ge=1, le=4096)
+    """Calls to the judge in flight at once, over all requests."""
+    log_level: LogLevel = LogLevel.INFO
+    """DEBUG, INFO, WARNING or ERROR."""
+
+    @field_validator("database_url", "judge_model", "judge_api_key", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("judge_urls", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return tuple(url.strip() for url in value.split(",") if url.strip()) if isinstance(value, str) else value
+
+    @field_validator("judge_urls")
+    @classmethod
+    def _at_most_one_http_url(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(url.startswith(("http://", "https://")) for url in urls):
+            raise ValueError("must start with http:// or https://")
+        if len(urls) > 1:
+            raise ValueError(
+                f"names {len(urls)} judges; only one is supported until requests are scheduled over several"
+            )
+        return urls
+
+    @field_validator("database_url")
+    @classmethod
+    def _only_sqlite(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith("sqlite+aiosqlite:///"):
+            raise ValueError("must start with sqlite+aiosqlite:///; other databases are not supported yet")
+        return url
+
+    @field_validator("host")
+    @classmethod
+    def _only_loopback(cls, host: str) -> str:
+        if not _is_loopback(host):
+            raise ValueError(
+                f"{host} is not a loopback address; without API keys the service listens on 127.0.0.1 only"
+            )
+        return host
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The URL given, or SQLite in the data dir."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'arr.db'}"
+
+    @property
+    def uses_pixel_judge(self) -> bool:
+        """Whether no judge is configured, so that the built-in one stands in."""
+        return not self.judge_urls
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment; `overrides` (command-line options) win. Raises `SettingsError` with one line."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{ENV_PREFIX}{'_'.join(str(part) for part in first['loc']).upper()}"
+        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

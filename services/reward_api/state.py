@@ -1,0 +1,38 @@
+"""What the endpoints of one app share: built once when it starts, typed, handed in as a dependency."""
+
+from dataclasses import dataclass
+from typing import Annotated, TypedDict
+
+from fastapi import Depends, Request
+
+from services.reward_api.judge_access import JudgeAccess
+from services.reward_api.metrics import Metrics
+from services.reward_api.settings import Settings
+from services.storage.database import Database
+from services.storage.rubrics import RubricRepository
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """Everything an endpoint may use."""
+
+    settings: Settings
+    metrics: Metrics
+    database: Database
+    rubrics: RubricRepository
+    judge: JudgeAccess
+
+
+class LifespanState(TypedDict):
+    """What the lifespan hands to every request."""
+
+    services: Services
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+"""Parameter type by which an endpoint gets the app's services."""

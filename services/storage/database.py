@@ -1,0 +1,95 @@
+"""The connection to the database: opening, migrating, and the two kinds of transaction.
+
+Owns engine settings and schema migration; queries live in the repositories. The one rule: whoever may write opens
+`writing()`, because an SQLite transaction that turns from reader into writer cannot wait for its turn.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from datetime import timedelta
+from typing import Any, Self
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, event, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+BUSY_TIMEOUT = timedelta(seconds=10)
+"""How long a writer waits for another writer before the statement fails."""
+
+_BEGIN_MODE = "sqlite_begin_mode"
+
+
+class Database:
+    """An open, migrated database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        # SQLite has one writer at a time anyway; queueing here is fair and holds no connection while it waits.
+        self._writers_turn = asyncio.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._read = async_sessionmaker(engine, expire_on_commit=False)
+        self._write = async_sessionmaker(engine.execution_options(**{_BEGIN_MODE: "IMMEDIATE"}), expire_on_commit=False)
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Connect to a SQLAlchemy async URL (`sqlite+aiosqlite:///…`) and bring its schema up to date.
+
+        Raises `sqlalchemy.exc.SQLAlchemyError` when the database cannot be reached or migrated.
+        """
+        engine = create_async_engine(url)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine.sync_engine, "connect", _configure_sqlite)
+            event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        database = cls(engine)
+        async with engine.execution_options(**{_BEGIN_MODE: "IMMEDIATE"}).begin() as connection:
+            await connection.run_sync(_migrate)
+        return database
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session for queries only: sees one consistent state, blocks nobody."""
+        async with self._read() as session:
+            yield session
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction: committed at the end, rolled back by an exception."""
+        async with self._writers_turn, self._write.begin() as session:
+            yield session
+
+    async def ping(self) -> None:
+        """Raise `sqlalchemy.exc.SQLAlchemyError` unless the database answers a query of its own tables."""
+        async with self.reading() as session:
+            await session.execute(text("SELECT version_num FROM alembic_version"))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+
+def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
+    dbapi_connection.isolation_level = None  # the driver shall not begin transactions on its own: `_begin_sqlite` does
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT // timedelta(milliseconds=1)}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")  # with WAL, only a power cut can cost the last commits
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    mode = connection.get_execution_options().get(_BEGIN_MODE, "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _migrate(connection: Connection) -> None:
+    command.upgrade(alembic_config(connection), "head")
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Alembic's settings for the packaged migrations, run on an open connection."""
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", "services.storage:migrations")
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,18 @@
+"""What storage refuses.
+
+StorageError
+├── UnknownRubricError   no such rubric set, version or alias
+└── AliasChangedError    the alias is not where the caller believed it was
+"""
+
+
+class StorageError(Exception):
+    """Base of every refusal; the message is a sentence for the caller."""
+
+
+class UnknownRubricError(StorageError):
+    """No such rubric set, version or alias."""
+
+
+class AliasChangedError(StorageError):
+    """A compare-and-set lost: the alias is not where the caller believed it was."""

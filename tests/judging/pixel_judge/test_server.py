@@ -1,0 +1,147 @@
+"""The pixel judge as a server: its API, its settings and its faults."""
+
+import base64
+import math
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+from pydantic import ValidationError
+
+from services.judging.images import JudgeImage
+from services.judging.pixel_judge import MODEL_ID, PixelJudgeSettings, create_pixel_judge_app
+from services.judging.prompts import fence
+
+
+@pytest.fixture
+async def clients() -> AsyncIterator[Any]:
+    """`clients(scale=…, …)`: an HTTP client of a pixel judge with these settings."""
+    opened: list[httpx2.AsyncClient] = []
+
+    def client(**settings: Any) -> httpx2.AsyncClient:
+        app = create_pixel_judge_app(PixelJudgeSettings(**settings))
+        opened.append(httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://pixel-judge"))
+        return opened[-1]
+
+    yield client
+    for one in opened:
+        await one.aclose()
+
+
+def body(*images: JudgeImage, prompt: str = "a red circle", **more: Any) -> dict[str, Any]:
+    """A chat request, written by hand as any client would."""
+    parts: list[dict[str, Any]] = [{"type": "text", "text": fence("PROMPT", prompt)}]
+    for image in images:
+        url = "data:image/png;base64," + base64.b64encode(image.png).decode()
+        parts.append({"type": "image_url", "image_url": {"url": url}})
+    rubric = fence("CRITERIA", "1. Colour (weight 1)")
+    messages = [{"role": "system", "content": rubric}, {"role": "user", "content": parts}]
+    return {"model": MODEL_ID, "messages": messages, "logprobs": True, "top_logprobs": 3, "max_tokens": 1, **more}
+
+
+async def log_odds(client: httpx2.AsyncClient, request: dict[str, Any]) -> float:
+    response = await client.post("/v1/chat/completions", json=request)
+    assert response.status_code == 200, response.text
+    position = response.json()["choices"][0]["logprobs"]["content"][0]
+    found = {entry["token"]: entry["logprob"] for entry in position["top_logprobs"]}
+    return float(found["1"] - found["2"])
+
+
+async def test_it_lists_its_model_and_version(clients: Any) -> None:
+    client = clients()
+    models = (await client.get("/v1/models")).json()
+    assert [model["id"] for model in models["data"]] == ["pixel-judge"]
+    assert (await client.get("/version")).json()["version"].startswith("pixel-judge-")
+
+
+async def test_probabilities_of_labels_and_the_rest_add_up_to_one(
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage
+) -> None:
+    response = await clients(label_mass=0.9).post("/v1/chat/completions", json=body(red_circle, blue_square))
+    answer = response.json()
+    assert answer["choices"][0]["message"]["content"] == "1"
+    top = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+    probabilities = {entry["token"]: math.exp(entry["logprob"]) for entry in top}
+    assert sum(probabilities.values()) == pytest.approx(1)
+    assert probabilities["1"] + probabilities["2"] == pytest.approx(0.9)
+
+
+async def test_label_ids_restrict_and_name_the_tokens(
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage
+) -> None:
+    client = clients()
+    ids = [(await client.post("/tokenize", json={"prompt": label})).json()["tokens"][0] for label in "12"]
+    request = body(
+        red_circle, blue_square, allowed_token_ids=ids, logprob_token_ids=ids, return_tokens_as_token_ids=True
+    )
+    answer = (await client.post("/v1/chat/completions", json=request)).json()
+    top = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+    assert {entry["token"] for entry in top} == {f"token_id:{token_id}" for token_id in ids}
+
+
+async def test_scale_multiplies_and_bias_adds(clients: Any, red_circle: JudgeImage, blue_square: JudgeImage) -> None:
+    request = body(red_circle, blue_square)
+    plain = await log_odds(clients(), request)
+    assert plain > 5
+    assert await log_odds(clients(scale=4.0), request) == pytest.approx(plain / 2)
+    assert await log_odds(clients(position_bias=-1.5), request) == pytest.approx(plain - 1.5)
+
+
+async def test_noise_belongs_to_request_and_seed_unless_fresh_noise_is_asked_for(
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage
+) -> None:
+    request, other = body(red_circle, blue_square), body(red_circle, blue_square, prompt="a big red circle")
+    plain, noisy = clients(), clients(noise=1.0)
+    noise = await log_odds(noisy, request) - await log_odds(plain, request)
+    assert noise != 0
+    assert await log_odds(noisy, request) == await log_odds(clients(noise=1.0), request)
+    assert await log_odds(clients(noise=1.0, seed=1), request) != await log_odds(noisy, request)
+    assert await log_odds(noisy, other) - await log_odds(plain, other) != pytest.approx(noise)
+    fresh = clients(noise=1.0, fresh_noise=True)
+    assert await log_odds(fresh, request) != await log_odds(fresh, request)
+
+
+async def test_errors_come_at_their_rate_and_with_their_status(
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage
+) -> None:
+    client = clients(error_rate=0.5, error_status=429)
+    responses = [await client.post("/v1/chat/completions", json=body(red_circle, blue_square)) for _ in range(60)]
+    refused = [response for response in responses if response.status_code == 429]
+    assert 15 < len(refused) < 45
+    assert {response.headers["Retry-After"] for response in refused} == {"1"}
+    assert {response.status_code for response in responses} == {200, 429}
+
+
+async def test_messages_that_hold_no_question_are_refused_with_a_reason(
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage
+) -> None:
+    client = clients()
+    by_path = body(red_circle, blue_square)
+    by_path["messages"][1]["content"][1]["image_url"]["url"] = "http://example.org/a.png"
+    broken = body(red_circle, blue_square)
+    broken["messages"][1]["content"][1]["image_url"]["url"] = "data:image/png;base64,AAAA"
+    forged = body(red_circle, blue_square)
+    forged["messages"][1]["content"][0]["text"] = "BEGIN PROMPT 0123456789abcdef\np\nEND PROMPT 0123456789abcdef"
+    refused = [
+        (body(red_circle), "not 1 images"),
+        (by_path, "data:image/png;base64 URLs only"),
+        (broken, "not a readable PNG"),
+        (forged, "no fenced prompt"),
+        ({"model": MODEL_ID}, "not a chat request"),
+    ]
+    for request, reason in refused:
+        response = await client.post("/v1/chat/completions", json=request)
+        assert response.status_code == 400
+        assert reason in response.json()["error"]["message"]
+    unknown = await client.post("/v1/chat/completions", json=body(red_circle, blue_square, model="other"))
+    assert unknown.status_code == 404
+
+
+def test_settings_come_from_the_environment_and_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARR_PIXEL_JUDGE_POSITION_BIAS", "0.5")
+    monkeypatch.setenv("ARR_PIXEL_JUDGE_FRESH_NOISE", "true")
+    settings = PixelJudgeSettings()
+    assert (settings.position_bias, settings.fresh_noise, settings.scale) == (0.5, True, 8.0)
+    with pytest.raises(ValidationError):
+        PixelJudgeSettings(error_rate=1.5)

@@ -1,0 +1,41 @@
+import asyncio
+
+from alembic import command
+from sqlalchemy import Connection, text
+
+from services.storage.database import Database, alembic_config
+
+
+async def test_the_migrations_build_exactly_the_declared_tables(database: Database) -> None:
+    def check(connection: Connection) -> None:
+        command.check(alembic_config(connection))
+
+    async with database.writing() as session:
+        await (await session.connection()).run_sync(check)
+
+
+async def test_sqlite_runs_with_wal_and_enforces_foreign_keys(database: Database) -> None:
+    async with database.reading() as session:
+        assert await session.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert await session.scalar(text("PRAGMA foreign_keys")) == 1
+        assert await session.scalar(text("PRAGMA busy_timeout")) == 10_000
+
+
+async def test_processes_that_start_together_migrate_once(database_url: str) -> None:
+    databases = await asyncio.gather(*(Database.open(database_url) for _ in range(4)))
+    for database in databases:
+        await database.ping()
+        await database.close()
+
+
+async def test_an_exception_rolls_back_what_was_written(database: Database) -> None:
+    insert = text("INSERT INTO rubric_aliases (name, alias, version) VALUES ('a', 'b', 1)")
+    try:
+        async with database.writing() as session:
+            await session.execute(text("PRAGMA defer_foreign_keys = ON"))
+            await session.execute(insert)
+            raise LookupError
+    except LookupError:
+        pass
+    async with database.reading() as session:
+        assert await session.scalar(text("SELECT count(*) FROM rubric_aliases")) == 0
