@@ -24,6 +24,7 @@ from shared_schemas.rubrics import (
     RubricReference,
     RubricSummary,
     RubricVersion,
+    Task,
 )
 
 T = TypeVar("T")
@@ -72,16 +73,20 @@ class AsyncRewardClient:
         prepared = await asyncio.to_thread(prepare_reward, groups, options)
         return prepared.wrap(await self._send(prepared.call))
 
-    async def resolve_rubric(self, reference: str) -> RubricIdentity:
-        """Pin `name`, `name@3`, `name@alias` or `name@none` to what it names now; pass the result to `reward`."""
+    async def resolve_rubric(self, reference: str, *, task: Task = Task.T2I) -> RubricIdentity:
+        """Pin `name`, `name@3`, `name@alias` or `name@none` to what it names now; pass the result to `reward`.
+
+        `task` says what `name@none` shall judge; everything else has a task of its own.
+        """
         parsed = RubricReference.parse(reference)
+        if parsed.is_none:
+            return identity_without_rubric(parsed, task)
         version = parsed.version
-        if parsed.alias is not None and not parsed.is_none:
+        if parsed.alias is not None:
             version = (await self._send(calls.alias(parsed.name, parsed.alias))).version
         if version is not None:
             return identity_of_version(await self._send(calls.rubric_version(parsed.name, version)))
-        summary = await self._send(calls.rubric_summary(parsed.name))
-        return identity_without_rubric(summary) if parsed.is_none else identity_of_newest(summary)
+        return identity_of_newest(await self._send(calls.rubric_summary(parsed.name)))
 
     async def get_rubric(self, name: str, version: int) -> RubricVersion:
         """One version with its content and provenance."""

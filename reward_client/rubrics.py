@@ -1,6 +1,6 @@
 """From what the service says about a rubric set to the identity that a run pins."""
 
-from shared_schemas.rubrics import RubricContent, RubricIdentity, RubricSummary, RubricVersion
+from shared_schemas.rubrics import RubricContent, RubricIdentity, RubricReference, RubricSummary, RubricVersion, Task
 
 
 def identity_of_version(version: RubricVersion) -> RubricIdentity:
@@ -13,6 +13,6 @@ def identity_of_newest(summary: RubricSummary) -> RubricIdentity:
     return RubricIdentity(name=summary.name, version=summary.latest, digest=summary.digest)
 
 
-def identity_without_rubric(summary: RubricSummary) -> RubricIdentity:
-    """`name@none`: the empty set for the task that `name` is made for."""
-    return RubricIdentity(name=summary.name, version=None, digest=RubricContent(task=summary.task).digest)
+def identity_without_rubric(reference: RubricReference, task: Task) -> RubricIdentity:
+    """`name@none`: the empty set for a task. It holds nothing, so no service needs to be asked about it."""
+    return RubricIdentity(name=reference.name, version=None, digest=RubricContent(task=task).digest)

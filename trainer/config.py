@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from shared_schemas.rubrics import RubricReference
 from trainer.errors import ConfigError
 
 Positive = Annotated[int, Field(ge=1)]
@@ -86,12 +87,17 @@ class RolloutConfig(Section):
         return self
 
 
+def _refuse_unreadable_reference(text: str) -> str:
+    RubricReference.parse(text)
+    return text
+
+
 class RewardConfig(Section):
     """Where rewards come from."""
 
     url: str = "http://127.0.0.1:8080"
     """The reward service."""
-    rubric: str
+    rubric: Annotated[str, AfterValidator(_refuse_unreadable_reference)]
     """`name@alias`, `name@3` or `name`; resolved once and pinned by digest for the whole run."""
     preferred: float = 1.0
     """Reward of the preferred candidate."""

@@ -61,11 +61,11 @@ async def resolve_rubric(meta: RewardRequest, rubrics: RubricRepository) -> Reso
     except ValueError as error:
         where = f"{META}.rubric"
         raise InvalidRequest(str(error), part=META, errors=[FieldError(where=where, message=str(error))]) from error
-    found = await rubrics.resolve(reference)
     if reference.is_none:
         content = RubricContent(task=_task_of(meta.groups[0]))
-        identity = RubricIdentity(name=found.name, version=None, digest=content.digest)
+        identity = RubricIdentity(name=reference.name, version=None, digest=content.digest)
     else:
+        found = await rubrics.resolve(reference)
         content = found.content
         identity = RubricIdentity(name=found.name, version=found.version, digest=found.digest)
     _check_task(meta.groups, content.task)

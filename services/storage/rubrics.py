@@ -74,10 +74,10 @@ class RubricRepository:
             return _version(await _version_row(session, name, version))
 
     async def resolve(self, reference: RubricReference) -> RubricVersion:
-        """The version a reference names now; `name@none` gives the newest. Raises `UnknownRubricError`."""
+        """The version a reference names now. Raises `UnknownRubricError`, also for `name@none`: it names no version."""
         async with self._database.reading() as session:
             version = reference.version
-            if reference.alias is not None and not reference.is_none:
+            if reference.alias is not None:
                 version = (await _alias_row(session, reference.name, reference.alias)).version
             return _version(await _version_row(session, reference.name, version))
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_all_steps_but_the_last_are_stochastic(policy: Policy, config: TrainConf
 
 def test_each_step_continues_where_the_one_before_ended(policy: Policy, config: TrainConfig) -> None:
     steps = _rollout(policy, config).steps
-    for step, following in zip(steps, steps[1:], strict=False):
+    for step, following in pairwise(steps):
         assert torch.equal(step.next_latents_BND, following.latents_BND)
 
 

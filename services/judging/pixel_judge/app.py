@@ -25,9 +25,13 @@ from services.judging.pixel_judge.opinion import preference
 from services.judging.pixel_judge.parsing import ChatRequest, QuestionError, read_question
 from services.judging.pixel_judge.picture import PictureError
 from services.judging.pixel_judge.settings import MODEL_ID, PixelJudgeSettings
+from shared_schemas.rubrics import json_digest
 
-VERSION = "pixel-judge-1"
-"""Answer of `GET /version`, part of the judge's fingerprint: change it whenever a measure changes."""
+MEASURES_VERSION = "pixel-judge-1"
+"""Change it whenever a measure changes: it is part of the judge's fingerprint."""
+
+_FAULTS = {"latency_ms", "error_rate", "error_status"}
+"""Settings that delay or withhold an answer and never change one."""
 
 _QUICK_BYTES = 1 << 16
 """Requests up to this size are judged on the event loop: a change of thread costs as much as two small images do."""
@@ -56,6 +60,8 @@ def create_pixel_judge_app(settings: PixelJudgeSettings | None = None) -> Starle
 class _PixelJudge:
     def __init__(self, settings: PixelJudgeSettings) -> None:
         self._settings = settings
+        opinion = json_digest(settings.model_dump(mode="json", exclude=_FAULTS)).removeprefix("sha256:")
+        self._version = f"{MEASURES_VERSION}+{opinion[:12]}"
         self._dice = random.Random(settings.seed)
 
     async def models(self, request: Request) -> JSONResponse:
@@ -64,8 +70,8 @@ class _PixelJudge:
         return JSONResponse({"object": "list", "data": [model]})
 
     async def version(self, request: Request) -> JSONResponse:
-        """`GET /version`, as vLLM has it."""
-        return JSONResponse({"version": VERSION})
+        """`GET /version`, as vLLM has it: measures, and a digest of the settings that change answers."""
+        return JSONResponse({"version": self._version})
 
     async def tokenize(self, request: Request) -> JSONResponse:
         """`POST /tokenize`, as vLLM has it: one token per character, its code point."""

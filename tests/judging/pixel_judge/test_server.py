@@ -55,6 +55,15 @@ async def test_it_lists_its_model_and_version(clients: Any) -> None:
     assert (await client.get("/version")).json()["version"].startswith("pixel-judge-")
 
 
+async def test_its_version_changes_with_what_changes_answers_and_with_nothing_else(clients: Any) -> None:
+    async def version(**settings: Any) -> str:
+        return str((await clients(**settings).get("/version")).json()["version"])
+
+    plain = await version()
+    assert await version(latency_ms=5, error_rate=0.5, error_status=503) == plain
+    assert len({plain, await version(scale=4), await version(position_bias=1), await version(noise=1)}) == 4
+
+
 async def test_probabilities_of_labels_and_the_rest_add_up_to_one(
     clients: Any, red_circle: JudgeImage, blue_square: JudgeImage
 ) -> None:

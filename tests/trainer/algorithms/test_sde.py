@@ -7,7 +7,8 @@ from trainer.algorithms.sde import Reduce, cps_transition, gaussian_kl, gaussian
 
 
 def test_a_cps_step_matches_the_numbers_worked_out_by_hand() -> None:
-    # s = 0.8, s' = 0.5, eta = 1/3: sin(30°) = 0.5, cos(30°) = √3/2. x = 1, v = 2: x0 = 1 − 1.6 = −0.6, x1 = 1 + 0.4 = 1.4.
+    # s = 0.8, s' = 0.5, eta = 1/3: sin(30°) = 0.5, cos(30°) = √3/2.
+    # x = 1, v = 2: x0 = 1 − 1.6 = −0.6, x1 = 1 + 0.4 = 1.4.
     step = cps_transition(torch.full((1, 1, 1), 1.0), torch.full((1, 1, 1), 2.0), 0.8, 0.5, 1 / 3)
     assert step.std == pytest.approx(0.25)
     assert step.mean_BND.item() == pytest.approx(0.5 * -0.6 + 0.5 * math.sqrt(3) / 2 * 1.4)

@@ -1,0 +1,140 @@
+"""The demo's report: one self-contained HTML file, and the same plots as PNG beside it.
+
+Rubric text and prompts are data: the template escapes them.
+"""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from arr.demo.outcome import Outcome
+from arr.demo.plots import all_plots
+from arr.demo.shapes import RESOLUTION, Pixels
+from shared_schemas.reward import JudgeIdentity, PairVerdict, Status
+from shared_schemas.rubrics import RubricVersion
+from trainer.config import TrainConfig
+from trainer.export import usage_lines
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddedPlot:
+    """A plot as the template shows it."""
+
+    name: str
+    caption: str
+    image: str
+    """A data URL."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownPair:
+    """A base image and a tuned one, as data URLs."""
+
+    prompt: str
+    base: str
+    tuned: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownVerdict:
+    """One row of the table of verdicts."""
+
+    prompt: str
+    base: str
+    tuned: str
+    pair: PairVerdict | None
+    winner: str
+    verdict: str
+    error: str
+
+
+def write_report(
+    output: Path,
+    config: TrainConfig,
+    outcome: Outcome,
+    *,
+    rubric: RubricVersion,
+    judge: JudgeIdentity,
+) -> Path:
+    """Write `report.html` and `plots/*.png` into `output`; returns the report's path."""
+    template = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    ).get_template("report.html.j2")
+    html = template.render(
+        config=config,
+        outcome=outcome,
+        last=outcome.last,
+        num_pairs=len(outcome.last.pairs),
+        rubric=rubric,
+        judge=judge,
+        plots=_save_plots(outcome, output / "plots"),
+        disagreements=_disagreements(outcome),
+        examples=[_shown_verdict(outcome, row) for row in range(len(outcome.prompts))],
+        judge_wait_fraction=fmean(step["judge_wait_fraction"] for step in outcome.steps),
+        usage=usage_lines(config, str(output / "adapter")),
+    )
+    report = output / "report.html"
+    draft = output / ".report.html.draft"
+    draft.write_text(html, encoding="utf-8")
+    return draft.rename(report)
+
+
+def _save_plots(outcome: Outcome, folder: Path) -> list[EmbeddedPlot]:
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = []
+    for name, caption, figure in all_plots(outcome):
+        figure.savefig(folder / f"{name}.png")
+        plots.append(EmbeddedPlot(name=name, caption=caption, image=_data_url((folder / f"{name}.png").read_bytes())))
+    return plots
+
+
+def _disagreements(outcome: Outcome) -> list[ShownPair]:
+    """Pairs whose tuned image the ground truth refuses although it accepts the base's, and the judge prefers it."""
+    tuned_won_RC = np.array([pair.tuned_won for pair in outcome.last.pairs]).reshape(outcome.last.right_RC.shape)
+    lost_RC = outcome.base_right_RC & ~outcome.last.right_RC & tuned_won_RC
+    return [
+        ShownPair(
+            prompt=outcome.prompts[row],
+            base=_image_url(_cell(outcome.base_grid, row, column)),
+            tuned=_image_url(_cell(outcome.last.grid, row, column)),
+        )
+        for row, column in zip(*lost_RC.nonzero(), strict=True)
+    ]
+
+
+def _cell(grid: Pixels, row: int, column: int) -> Pixels:
+    top, left = row * RESOLUTION, column * RESOLUTION
+    return grid[top : top + RESOLUTION, left : left + RESOLUTION]
+
+
+def _shown_verdict(outcome: Outcome, row: int) -> ShownVerdict:
+    num_columns = outcome.last.right_RC.shape[1]
+    column = row % num_columns  # a diagonal through the grid shows many noises
+    pair = outcome.last.pairs[row * num_columns + column]
+    result = pair.result
+    winner = "" if result.ranks is None else ("tuned", "base")[result.ranks.index(1)]
+    return ShownVerdict(
+        prompt=pair.prompt,
+        base=_image_url(_cell(outcome.base_grid, row, column)),
+        tuned=_image_url(_cell(outcome.last.grid, row, column)),
+        pair=result.pairs[0] if result.pairs else None,
+        winner=winner,
+        verdict=f"{winner} wins" if result.status is Status.SCORED else str(result.status),
+        error=f"{result.error.type}: {result.error.detail}" if result.error else "",
+    )
+
+
+def _image_url(image: Pixels) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return _data_url(buffer.getvalue())
+
+
+def _data_url(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

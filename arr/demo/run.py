@@ -1,0 +1,150 @@
+"""The demo's story: build a model, start the service, publish a rubric set, train, look, report.
+
+Owns the order and the files in `demo_out/`; each chapter lives in its own module. What was interrupted goes on where it
+stopped; what was complete starts anew.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from threading import Event
+from typing import Protocol
+
+from arr.demo.ground_truth import GroundTruth, train_ground_truth
+from arr.demo.outcome import Outcome, read_outcome
+from arr.demo.report import write_report
+from arr.demo.shapes import PROMPTS, TRAIN_PROMPTS
+from arr.demo.tiny_flux import ensure_tiny_flux
+from arr.service_process import running_service
+from reward_client import RewardClient
+from shared_schemas.reward import JudgeIdentity
+from shared_schemas.rubrics import RubricContent, RubricVersion
+from trainer.config import TrainConfig, load_config
+from trainer.export import RubricText, export_run
+from trainer.monitors import Monitor
+from trainer.train import train
+
+RUBRIC_NAME = "tiny-shapes"
+RUBRIC_ALIAS = "production"
+
+_HERE = Path(__file__).parent
+_RECIPE = Path(str(files("trainer"))) / "configs" / "tiny_flux.toml"
+
+SMOKE_OVERRIDES = ("steps=4", "evaluation.every=2", "evaluation.images_per_prompt=2", "rollout.prompts_per_step=8")
+"""A run of seconds that goes through every room but learns nothing worth showing."""
+
+
+class Stage(Protocol):
+    """Shows how far one piece of work is: `stage(name, done, total)`."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` are done."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoSettings:
+    """What the command line asks for."""
+
+    output: Path
+    """Where results go."""
+    cache: Path
+    """Where the pre-trained model is kept from one demo to the next."""
+    seed: int = 0
+    """Seed of the training run; the model it starts from is always the same."""
+    overrides: tuple[str, ...] = ()
+    """Changes to the recipe, `section.key=value`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoResult:
+    """A finished demo."""
+
+    outcome: Outcome
+    report: Path
+    adapter: Path
+
+
+def run_demo(
+    settings: DemoSettings,
+    *,
+    stage: Stage,
+    monitor: Monitor,
+    announce: Callable[[str], None],
+    stop: Event,
+) -> DemoResult | None:
+    """Run the whole demo; returns None when it was asked to stop (the same call goes on).
+
+    Raises `TrainerError`, `RewardClientError` or `ServiceDidNotStartError` when a chapter cannot be finished.
+    """
+    _forget_finished_run(settings.output)
+    model = ensure_tiny_flux(settings.cache, seed=0, progress=stage)
+    truth = ensure_ground_truth(settings.cache, model, progress=stage)
+    with running_service(settings.output / "service", log=settings.output / "service.log") as service:
+        announce(f"reward service: {service.url} (its log: {service.log})")
+        rubric = publish_rubric(service.url)
+        config = demo_config(settings, model=model, url=service.url)
+        outcome = train(config, monitors=[monitor], should_stop=stop.is_set, announce=announce)
+        if not outcome.is_complete:
+            return None
+    return _finish(settings, config, rubric, outcome.pinned.judge, truth)
+
+
+def demo_config(settings: DemoSettings, *, model: Path, url: str) -> TrainConfig:
+    """The shipped recipe with the demo's own paths, and the prompt files it names."""
+    files = settings.output / "prompts"
+    files.mkdir(parents=True, exist_ok=True)
+    for name, prompts in (("train", TRAIN_PROMPTS), ("all", PROMPTS)):
+        lines = [json.dumps({"prompt": prompt}) for prompt in prompts]
+        (files / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    paths = {
+        "output_dir": settings.output / "run",
+        "model.path": model,
+        "data.prompts": files / "train.jsonl",
+        "evaluation.prompts": files / "all.jsonl",
+        "reward.url": url,
+    }
+    quoted = [f"{key}={json.dumps(str(value))}" for key, value in paths.items()]
+    return load_config(_RECIPE, [*quoted, f"seed={settings.seed}", *settings.overrides])
+
+
+def publish_rubric(url: str) -> RubricVersion:
+    """Publish the demo's rubric set and point its alias at it."""
+    content = RubricContent.model_validate_json((_HERE / "rubric.json").read_bytes())
+    with RewardClient(url) as client:
+        version = client.publish_rubric(RUBRIC_NAME, content, {"method": "manual", "author": "arr demo"})
+        client.set_alias(RUBRIC_NAME, RUBRIC_ALIAS, version.version)
+    return version
+
+
+def ensure_ground_truth(cache: Path, model: Path, *, progress: Stage) -> GroundTruth:
+    """The ground-truth classifier that belongs to a model, trained if the cache does not hold it."""
+    path = cache / f"ground-truth-{model.name}.safetensors"
+    if not path.exists():
+        from arr.demo.redraw import redraw_with
+
+        train_ground_truth(seed=0, progress=progress, redraw=redraw_with(model)).save(path)
+    return GroundTruth.load(path)
+
+
+def _finish(
+    settings: DemoSettings, config: TrainConfig, rubric: RubricVersion, judge: JudgeIdentity, truth: GroundTruth
+) -> DemoResult:
+    text = RubricText(reference=f"{rubric.name}@{rubric.version}", content=rubric.content)
+    adapter = export_run(config, settings.output / "adapter", rubric=text)
+    metrics = settings.output / "metrics.jsonl"
+    shutil.copyfile(config.output_dir / "metrics.jsonl", metrics)
+    outcome = read_outcome(config, metrics=metrics, truth=truth, prompts=PROMPTS)
+    report = write_report(settings.output, config, outcome, rubric=rubric, judge=judge)
+    return DemoResult(outcome=outcome, report=report, adapter=adapter)
+
+
+def _forget_finished_run(output: Path) -> None:
+    """A report stands at the end of a demo: if there is one, the next demo starts anew."""
+    if (output / "report.html").exists():
+        for name in ("run", "service"):
+            shutil.rmtree(output / name, ignore_errors=True)
+        (output / "report.html").unlink()

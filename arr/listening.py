@@ -1,0 +1,43 @@
+"""Serving an ASGI application: the port first, then the application, then one line that says where it is."""
+
+import socket
+from contextlib import suppress
+from typing import Any
+
+import uvicorn
+
+from arr.console import ExitCode, fail, note
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """uvicorn, with a line of our own once requests are really answered."""
+
+    announcement = ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then listen, then say so."""
+        await super().startup(sockets)
+        note(self.announcement)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Bind a TCP port without listening yet; ends the command with one line when it cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port", code=ExitCode.USAGE)
+    return listener
+
+
+def run_app(app: Any, listener: socket.socket, *, name: str) -> None:
+    """Serve `app` (any ASGI application) until interrupted."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    config = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, server_header=False)
+    server = _AnnouncingServer(config)
+    server.announcement = f"The {name} answers at {url} (stop it with Ctrl-C)."
+    with suppress(KeyboardInterrupt):  # uvicorn has shut down in order by then
+        server.run(sockets=[listener])

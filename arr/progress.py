@@ -1,0 +1,74 @@
+"""Long work as people watch it: a bar per stage, the numbers that matter beside training, a line per evaluation."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from trainer.records import EvaluationRecord, Record, StepRecord
+
+
+class RunProgress:
+    """Draws on a terminal. Its `start` and `log` make it a `trainer.monitors.Monitor`."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[note]}", style="dim"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._num_steps = 0
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop drawing."""
+        self._progress.stop()
+
+    def stage(self, stage: str, done: int, total: int, *, note: str = "") -> None:
+        """Show that `done` of `total` units of a stage are done."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, note="")
+        self._progress.update(self._tasks[stage], completed=done, total=total, note=note)
+
+    def announce(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._progress.console.print(text, markup=False)
+
+    def start(self, *, first_step: int, num_steps: int) -> None:
+        """See `Monitor.start`."""
+        self._num_steps = num_steps
+        self.stage("training", first_step, num_steps)
+
+    def log(self, record: Record) -> None:
+        """See `Monitor.log`."""
+        if isinstance(record, EvaluationRecord):
+            self.announce(_evaluation_line(record))
+        else:
+            self.stage("training", record.step + 1, self._num_steps, note=_step_note(record))
+
+
+def _evaluation_line(record: EvaluationRecord) -> str:
+    rate = record.overall
+    line = f"step {record.step:>5}: win rate against the base {rate.win_rate:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
+    if record.held_out is not None:
+        line += f", held out {record.held_out.win_rate:.3f}"
+    return line + (f", {record.failed} pairs not judged" if record.failed else "")
+
+
+def _step_note(record: StepRecord) -> str:
+    verdicts = record.verdicts
+    note = f"scored {verdicts.scored} tied {verdicts.tied}"
+    if verdicts.failed:
+        note += f" failed {verdicts.failed}"
+    return f"{note}, judge wait {record.judge_wait_fraction:.0%}, {record.seconds.total:.1f} s/step"

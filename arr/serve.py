@@ -1,0 +1,61 @@
+"""`arr serve`: the reward service as a process."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arr.console import ExitCode, fail
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on (`ARR_HOST`); loopback only.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on (`ARR_PORT`); 0 picks a free one.", show_default="8080")
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Where everything is kept (`ARR_DATA_DIR`).", show_default=".arr"),
+    ] = None,
+    judge_url: Annotated[
+        str | None,
+        typer.Option(help="OpenAI-compatible judge (`ARR_JUDGE_URLS`).", show_default="the built-in pixel judge"),
+    ] = None,
+) -> None:
+    """Serve `/reward` and `/rubrics` over HTTP.
+
+    Without a judge of your own, the built-in pixel judge answers: it measures pixels and has no taste. Options win over
+    the environment; docs/api.md lists all settings. API documentation is served at `/docs`.
+
+    ```
+    arr serve
+    arr serve --port 9000 --data-dir /data/arr
+    arr serve --judge-url http://gpu-1:8000/v1
+    ```
+    """
+    from arr.listening import open_socket, run_app
+    from services.reward_api.app import create_app
+    from services.reward_api.settings import SettingsError, load_settings
+    from services.telemetry import configure_logging
+
+    given = {"host": host, "port": port, "data_dir": data_dir, "judge_urls": judge_url}
+    try:
+        settings = load_settings(**{name: value for name, value in given.items() if value is not None})
+    except SettingsError as error:
+        fail(str(error), code=ExitCode.USAGE)
+    _ensure_writable(settings.data_dir)
+    configure_logging(settings.log_level)
+    listener = open_socket(settings.host, settings.port)
+    run_app(create_app(settings), listener, name="reward service")
+
+
+def _ensure_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"cannot create the data directory {folder}: {error.strerror} (--data-dir)", code=ExitCode.USAGE)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        fail(f"the data directory {folder} is not writable (--data-dir)", code=ExitCode.USAGE)

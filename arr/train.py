@@ -1,0 +1,86 @@
+"""`arr train`: run a recipe."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from arr.console import OUT, ExitCode, fail, note
+
+INTERRUPTED = 130
+"""Exit code of a run that was stopped by a signal and can be continued (128 + SIGINT)."""
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The recipe; see trainer/configs/.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[section.key=value]...", help="Settings that replace those of the recipe."),
+    ] = None,
+) -> None:
+    """Train an adapter on the rewards of a running service.
+
+    Everything goes to the recipe's `output_dir`. Ctrl-C (or SIGTERM) finishes the step, saves and leaves; the same
+    command goes on where it stopped, to the same curve. A second Ctrl-C leaves at once.
+
+    ```
+    arr serve &
+    arr rubrics publish shapes rubric.json
+    arr train trainer/configs/tiny_flux.toml steps=20 reward.rubric=shapes
+    arr export trainer/configs/tiny_flux.toml steps=20 reward.rubric=shapes
+    ```
+    """
+    from trainer.config import load_config
+    from trainer.errors import ConfigError, TrainerError
+
+    try:
+        recipe = load_config(config, overrides or ())
+    except ConfigError as error:
+        fail(str(error), code=ExitCode.USAGE)
+
+    from arr.quiet import quiet_model_libraries
+
+    quiet_model_libraries()
+    from arr.progress import RunProgress
+    from trainer.train import train as run_training
+
+    try:
+        with stop_on_signal() as stop, RunProgress(OUT) as progress:
+            outcome = run_training(recipe, monitors=[progress], should_stop=stop.is_set, announce=progress.announce)
+    except ConfigError as error:
+        fail(str(error), code=ExitCode.USAGE)
+    except TrainerError as error:
+        fail(f"{error}. What was done is in {recipe.output_dir}; the same command goes on from its last checkpoint")
+    if not outcome.is_complete:
+        note(f"stopped after {outcome.step} of {recipe.steps} steps, saved; the same command goes on")
+        raise typer.Exit(INTERRUPTED)
+    OUT.print(f"{outcome.step} steps done: {recipe.output_dir}/metrics.jsonl; `arr export` writes the adapter")
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Event]:
+    """Turn the first SIGINT or SIGTERM into an event; the second acts as ever."""
+    import signal
+    from types import FrameType
+
+    stop = Event()
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        note("stopping after this step; once more to leave at once")
+        stop.set()
+        restore()
+
+    def restore() -> None:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+    for number in former:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        restore()

@@ -1,0 +1,102 @@
+"""`arr rubrics` against a running service."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+
+@pytest.fixture
+def rubrics(arr: Callable[..., Result], service_url: str) -> Callable[..., Result]:
+    return lambda *arguments: arr("rubrics", *arguments, "--url", service_url)
+
+
+def test_a_published_file_is_version_1_and_can_be_shown(rubrics: Callable[..., Result], rubric_file: Path) -> None:
+    published = rubrics("publish", "cli-publish", rubric_file)
+    assert published.exit_code == 0, published.output
+    assert published.output.startswith("cli-publish@1  sha256:")
+    shown = rubrics("show", "cli-publish").output
+    assert "The object has the shape that the prompt names." in shown
+
+
+def test_publishing_the_same_content_again_gives_the_same_version(
+    rubrics: Callable[..., Result], rubric_file: Path
+) -> None:
+    first = rubrics("publish", "cli-twice", rubric_file, "--json")
+    second = rubrics("publish", "cli-twice", rubric_file, "--json")
+    assert json.loads(first.output) == json.loads(second.output)
+
+
+def test_what_show_prints_as_json_can_be_published_under_another_name(
+    rubrics: Callable[..., Result], rubric_file: Path, tmp_path: Path
+) -> None:
+    original = json.loads(rubrics("publish", "cli-original", rubric_file, "--json").output)
+    copy = tmp_path / "copy.json"
+    copy.write_text(rubrics("show", "cli-original@1", "--json").output)
+    assert json.loads(rubrics("publish", "cli-copy", copy, "--json").output)["digest"] == original["digest"]
+
+
+def test_an_alias_moves_and_the_listing_says_where_it_points(rubrics: Callable[..., Result], rubric_file: Path) -> None:
+    rubrics("publish", "cli-alias", rubric_file)
+    assert rubrics("alias", "cli-alias", "production", 1).output.strip() == "cli-alias@production is version 1"
+    listed = json.loads(rubrics("list", "--json").output)
+    assert [item["aliases"] for item in listed if item["name"] == "cli-alias"] == [{"production": 1}]
+    assert "production → 1" in rubrics("list").output
+
+
+def test_an_alias_that_is_not_where_it_was_expected_stays(rubrics: Callable[..., Result], rubric_file: Path) -> None:
+    rubrics("publish", "cli-guarded", rubric_file)
+    rubrics("alias", "cli-guarded", "production", 1)
+    lost = rubrics("alias", "cli-guarded", "production", 1, "--expected", 2)
+    assert lost.exit_code == 1
+    assert "alias-changed" in lost.stderr
+
+
+def test_an_alias_to_a_version_that_does_not_exist_is_refused(
+    rubrics: Callable[..., Result], rubric_file: Path
+) -> None:
+    rubrics("publish", "cli-missing", rubric_file)
+    refused = rubrics("alias", "cli-missing", "production", 7)
+    assert refused.exit_code == 1
+    assert "cli-missing@7" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "is not JSON"),
+        ('{"task": "t2i", "criterions": []}', "criterions"),
+        ('{"content": {"task": "painting"}}', "content.task"),
+        ('{"task": "t2i", "criteria": [{"id": "Not A Name", "theme": "x"}]}', "criteria.0.id"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_one_line_before_anything_is_sent(
+    arr: Callable[..., Result], tmp_path: Path, content: str, complaint: str
+) -> None:
+    path = tmp_path / "wrong.json"
+    path.write_text(content)
+    result = arr("rubrics", "publish", "wrong", path, "--url", "http://127.0.0.1:9")
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_unknown_rubric_is_one_line_that_names_it(rubrics: Callable[..., Result]) -> None:
+    result = rubrics("show", "nobody-knows")
+    assert result.exit_code == 1
+    assert "nobody-knows" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_reference_that_cannot_be_read_says_which_forms_there_are(rubrics: Callable[..., Result]) -> None:
+    result = rubrics("show", "Two Words")
+    assert result.exit_code == 2
+    assert "name@alias" in result.stderr
+
+
+def test_no_service_at_the_url_is_said_with_the_next_step(arr: Callable[..., Result]) -> None:
+    result = arr("rubrics", "list", "--url", "http://127.0.0.1:9")
+    assert result.exit_code == 1
+    assert "is `arr serve` running at http://127.0.0.1:9?" in result.stderr

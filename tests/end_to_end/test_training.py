@@ -1,0 +1,187 @@
+"""Service process, client, training: the whole loop on real, small parts."""
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arr.service_process import ServiceProcess
+from reward_client import RewardClient
+from shared_schemas.rubrics import Criterion, RubricContent
+from trainer.checkpoint import CheckpointStore
+from trainer.config import TrainConfig
+from trainer.errors import ConfigError, RewardsUnavailable
+from trainer.train import train
+
+MakeConfig = Callable[..., TrainConfig]
+
+
+def _records(config: TrainConfig) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (config.output_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def _curve(config: TrainConfig) -> list[tuple[Any, ...]]:
+    """Everything of a run's records that must not depend on how often it was interrupted: all but the clock."""
+    steps = [record for record in _records(config) if record["kind"] == "step"]
+    evaluations = [record for record in _records(config) if record["kind"] == "evaluation"]
+    return [(step["step"], step["update"], step["verdicts"]) for step in steps] + [
+        (evaluation["step"], evaluation["overall"]) for evaluation in evaluations
+    ]
+
+
+def test_a_step_samples_asks_for_rewards_and_moves_the_adapter(make_config: MakeConfig) -> None:
+    config = make_config(steps=1)
+    outcome = train(config)
+    assert outcome.is_complete
+    (step,) = (record for record in _records(config) if record["kind"] == "step")
+    assert step["verdicts"]["num_groups"] == 8
+    assert step["verdicts"]["scored"] > 0
+    assert step["verdicts"]["failed"] == 0
+    assert step["update"]["grad_norm"] > 0
+    assert step["update"]["max_ratio_error"] < 1e-5
+    newest = CheckpointStore(config.output_dir / "checkpoints", keep=1).newest()
+    assert newest is not None
+    moved = [name for name, value in newest.adapter.items() if "lora_B" in name and value.abs().max() > 0]
+    assert moved
+
+
+def test_training_raises_the_win_rate_it_is_rewarded_for(make_config: MakeConfig, service_url: str) -> None:
+    brightness = Criterion(id="brightness", theme="Brightness", tips=("The image is bright.",))
+    with RewardClient(service_url) as client:
+        client.publish_rubric("bright", RubricContent(task="t2i", criteria=(brightness,)))
+    config = make_config(
+        steps=12,
+        reward={"rubric": "bright"},
+        optimizer={"learning_rate": 2e-2, "warmup_steps": 2},
+        evaluation={"every": 12, "images_per_prompt": 8},
+        rollout={"prompts_per_step": 16},
+    )
+    train(config)
+    first, last = (record["overall"] for record in _records(config) if record["kind"] == "evaluation")
+    assert first["win_rate"] == 0.5  # an untrained adapter draws the base's images: every pair is a tie
+    assert first["ties"] == 24
+    assert last["low"] > 0.5
+
+
+def test_a_run_that_was_stopped_and_started_again_has_the_curve_of_one_that_was_not(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    whole = make_config(steps=4, output_dir=tmp_path / "whole")
+    train(whole)
+    parts = make_config(steps=4, output_dir=tmp_path / "parts", checkpoint={"every": 3})
+    stops = iter([False, True])
+    stopped = train(parts, should_stop=lambda: next(stops))
+    assert (stopped.step, stopped.is_complete) == (2, False)
+    assert train(parts).is_complete
+    assert _curve(parts) == _curve(whole)
+
+
+def test_records_after_the_last_checkpoint_are_computed_again_not_doubled(make_config: MakeConfig) -> None:
+    config = make_config(steps=3, checkpoint={"every": 2})
+    train(config)
+    curve = _curve(config)
+    newest = CheckpointStore(config.output_dir / "checkpoints", keep=2)._saved()[-1]
+    for file in newest.iterdir():  # a crash before the last checkpoint was written …
+        file.unlink()
+    newest.rmdir()
+    with (config.output_dir / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"kind": "step", "st')  # … and in the middle of a line
+    train(config)
+    assert _curve(config) == curve
+
+
+def test_a_finished_run_started_again_changes_nothing(make_config: MakeConfig) -> None:
+    config = make_config(steps=2)
+    train(config)
+    curve = _curve(config)
+    assert train(config).step == 2
+    assert _curve(config) == curve
+
+
+def test_a_run_refuses_to_go_on_with_another_recipe(make_config: MakeConfig) -> None:
+    train(make_config(steps=1))
+    with pytest.raises(ConfigError, match=r"other values of optimizer\.learning_rate"):
+        train(make_config(steps=2, optimizer={"learning_rate": 1e-4}))
+
+
+def test_the_rubric_is_pinned_and_a_moved_alias_does_not_change_a_running_run(
+    make_config: MakeConfig, service_url: str
+) -> None:
+    content = RubricContent(task="t2i", criteria=(Criterion(id="a", theme="Contrast"),))
+    other = RubricContent(task="t2i", criteria=(Criterion(id="b", theme="Brightness"),))
+    with RewardClient(service_url) as client:
+        client.publish_rubric("pinned", content)
+        client.set_alias("pinned", "production", 1)
+        client.publish_rubric("pinned", other)
+        config = make_config(steps=2, reward={"rubric": "pinned@production"})
+
+        def move_the_alias() -> bool:
+            client.set_alias("pinned", "production", 2)
+            return False
+
+        assert train(config, should_stop=move_the_alias).pinned.rubric.digest == content.digest
+    with pytest.raises(ConfigError, match="another rubric version"):
+        train(make_config(steps=3, reward={"rubric": "pinned@production"}))
+
+
+def test_the_pixel_judge_needs_to_be_allowed(make_config: MakeConfig) -> None:
+    with pytest.raises(ConfigError, match="allow_pixel_judge = true"):
+        train(make_config(reward={"allow_pixel_judge": False}))
+
+
+@pytest.mark.parametrize(
+    ("reward", "message"),
+    [
+        ({"url": "http://127.0.0.1:9"}, "127.0.0.1:9"),
+        ({"rubric": "no-such-rubric"}, "no-such-rubric"),
+    ],
+)
+def test_a_wrong_address_or_rubric_is_one_clear_error_before_any_weight_is_loaded(
+    make_config: MakeConfig, reward: dict[str, str], message: str
+) -> None:
+    config = make_config(reward=reward, model={"path": "nowhere"})
+    with pytest.raises(ConfigError, match=message):
+        train(config)
+
+
+def test_when_the_service_goes_away_the_run_stops_with_the_reason_and_can_be_resumed(
+    make_config: MakeConfig, make_service: Callable[[], AbstractContextManager[ServiceProcess]]
+) -> None:
+    with make_service() as service:
+        with RewardClient(service.url) as client:
+            client.publish_rubric("shapes", RubricContent(task="t2i", criteria=(Criterion(id="a", theme="Contrast"),)))
+        config = make_config(steps=4, reward={"url": service.url, "rubric": "shapes", "deadline_seconds": 2})
+        stops = iter([False])
+
+        def stop_the_service() -> bool:
+            next(stops)
+            service.stop()
+            return False
+
+        with pytest.raises(RewardsUnavailable, match="gave no rewards"):
+            train(config, should_stop=stop_the_service)
+    assert [record["step"] for record in _records(config) if record["kind"] == "step"] == [0]
+    newest = CheckpointStore(config.output_dir / "checkpoints", keep=1).newest()
+    assert newest is not None
+    assert newest.state == replace(newest.state, step=1)
+
+
+def test_evaluation_writes_a_lossless_grid_and_a_verdict_per_cell(make_config: MakeConfig) -> None:
+    config = make_config(steps=1)
+    train(config)
+    folder = config.output_dir / "evaluations"
+    base, fresh = (np.asarray(Image.open(folder / f"{name}.png")) for name in ("base", "step-000000"))
+    assert base.shape == (3 * 32, 2 * 32, 3)
+    assert np.array_equal(base, fresh)
+    verdicts = [json.loads(line) for line in (folder / "step-000001.jsonl").read_text().splitlines()]
+    assert [(verdict["prompt"], verdict["noise"]) for verdict in verdicts][:3] == [
+        ("a red circle", 0),
+        ("a red circle", 1),
+        ("a blue square", 0),
+    ]
