@@ -41,6 +41,8 @@ class StepRewards:
 
     rewards_PG: Tensor
     """float32; NaN where a group is tied or failed."""
+    num_judged: int
+    """Groups that are scored or tied."""
     results: tuple[GroupResult, ...]
     """P results."""
     judge_calls: int
@@ -98,6 +100,7 @@ class RewardSource:
         self._check_budget(results)
         return StepRewards(
             rewards_PG=torch.cat([answer.rewards_tensor() for answer in answers]),
+            num_judged=sum(result.status is not Status.FAILED for result in results),
             results=results,
             judge_calls=sum(answer.response.usage.judge_calls for answer in answers),
             wait_seconds=waited,

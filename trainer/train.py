@@ -145,7 +145,7 @@ class Trainer:
             centre=self._config.loss.centre_advantages,
             clip=self._config.loss.advantage_clip,
         )
-        update = self._update(rollouts, advantages)
+        update = self._update(rollouts, advantages, num_judged=rewards.num_judged)
         seconds = PhaseSeconds(
             sample=sample_seconds, judge_wait=rewards.wait_seconds, update=time.perf_counter() - update_start
         )
@@ -178,8 +178,15 @@ class Trainer:
             rollouts.append(rollout)
         return rollouts, pending
 
-    def _update(self, rollouts: Sequence[Rollout], advantages: Advantages) -> UpdateRecord:
-        losses = backward_rpo(self._policy, rollouts, advantages, config=self._config, backward=self._runtime.backward)
+    def _update(self, rollouts: Sequence[Rollout], advantages: Advantages, *, num_judged: int) -> UpdateRecord:
+        losses = backward_rpo(
+            self._policy,
+            rollouts,
+            advantages,
+            num_judged=num_judged,
+            config=self._config,
+            backward=self._runtime.backward,
+        )
         if losses is None:
             return NOTHING_LEARNED
         grad_norm = self._runtime.clip_gradients(self._parameters, max_norm=self._config.optimizer.max_grad_norm)

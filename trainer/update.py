@@ -28,8 +28,8 @@ class UpdateLosses:
     """What the slices of one update came to."""
 
     outputs: tuple[LossOutputs, ...]
-    num_terms: int
-    """Counted (candidate, denoising step) pairs."""
+    num_counted: int
+    """(candidate, denoising step) pairs of scored groups."""
     has_kl: bool
 
     def record(self, grad_norm: float) -> UpdateRecord:
@@ -37,9 +37,9 @@ class UpdateLosses:
         return UpdateRecord(
             loss=sum(float(output.loss.detach()) for output in self.outputs),
             grad_norm=grad_norm,
-            clipped_fraction=sum(output.clipped for output in self.outputs) / self.num_terms,
+            clipped_fraction=sum(output.clipped for output in self.outputs) / self.num_counted,
             max_ratio_error=max(output.max_ratio_error for output in self.outputs),
-            kl=sum(output.kl_sum for output in self.outputs) / self.num_terms if self.has_kl else None,
+            kl=sum(output.kl_sum for output in self.outputs) / self.num_counted if self.has_kl else None,
             skipped=False,
         )
 
@@ -49,16 +49,22 @@ def backward_rpo(
     rollouts: Sequence[Rollout],
     advantages: Advantages,
     *,
+    num_judged: int,
     config: TrainConfig,
     backward: Callable[[Tensor], None],
 ) -> UpdateLosses | None:
-    """Accumulate the gradient of the mean loss over all counted (candidate, denoising step) pairs.
+    """Accumulate the gradient of the mean loss over all (candidate, denoising step) pairs of judged groups.
 
-    Returns None, and touches no gradient, when no group was scored.
+    `num_judged` counts scored and tied groups. A tie adds nothing to the sum but counts in the mean, as a comparison
+    that favours neither candidate does; otherwise a step with two scored groups out of thirty-two would move the model
+    as far as one with thirty, on a fraction of the evidence. Failed groups count nowhere. Returns None, and touches no
+    gradient, when no group was scored.
     """
-    num_terms = int(advantages.mask_PG.sum()) * len(rollouts[0].steps)
-    if num_terms == 0:
+    num_steps = len(rollouts[0].steps)
+    num_counted = int(advantages.mask_PG.sum()) * num_steps
+    if num_counted == 0:
         return None
+    normaliser = num_judged * advantages.mask_PG.shape[1] * num_steps
     sizes = [rollout.num_candidates for rollout in rollouts]
     slices = zip(
         rollouts,
@@ -71,11 +77,11 @@ def backward_rpo(
         for step in rollout.steps:
             inputs = _loss_inputs(policy, rollout, step, advantages_B, mask_B, config=config)
             output = rpo_loss(
-                inputs, clip_range=config.loss.clip_range, kl_weight=config.loss.kl_weight, normaliser=num_terms
+                inputs, clip_range=config.loss.clip_range, kl_weight=config.loss.kl_weight, normaliser=normaliser
             )
             backward(output.loss)
             outputs.append(output)
-    return UpdateLosses(outputs=tuple(outputs), num_terms=num_terms, has_kl=config.loss.kl_weight > 0)
+    return UpdateLosses(outputs=tuple(outputs), num_counted=num_counted, has_kl=config.loss.kl_weight > 0)
 
 
 def _loss_inputs(

@@ -87,7 +87,6 @@ def _clip(tokenizer: CLIPTokenizer) -> CLIPTextModel:
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=MAX_SEQUENCE_LENGTH,
-        initializer_factor=4.0,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -117,13 +116,12 @@ def _clip_tokenizer() -> CLIPTokenizer:
     """Byte pairs learned from the captions' words: one token per known word, letters for any other."""
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # Named as special, the letters get their ids in this order; from the words alone it would change from run to run.
+    letters = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
     trainer = trainers.BpeTrainer(
-        special_tokens=["<|startoftext|>", "<|endoftext|>"],
-        initial_alphabet=list(string.ascii_lowercase),
-        end_of_word_suffix="</w>",
-        show_progress=False,
+        special_tokens=["<|startoftext|>", "<|endoftext|>", *letters], end_of_word_suffix="</w>", show_progress=False
     )
-    bpe.train_from_iterator([*_WORDS, *string.ascii_lowercase], trainer)
+    bpe.train_from_iterator(_WORDS, trainer)
     merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
     return CLIPTokenizer(vocab=bpe.get_vocab(), merges=merges, model_max_length=MAX_SEQUENCE_LENGTH)
 

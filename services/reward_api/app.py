@@ -65,7 +65,9 @@ async def _open_services(settings: Settings, metrics: Metrics) -> AsyncIterator[
 
 
 def _build_judge(settings: Settings, database: Database) -> Judge:
-    limits = JudgeLimits(max_concurrent_calls=settings.max_concurrent_judge_calls)
+    limits = JudgeLimits(
+        max_concurrent_calls=settings.max_concurrent_judge_calls, min_label_mass=settings.min_label_mass
+    )
     return Judge(_build_backend(settings), cache=DatabaseVerdictCache(database), limits=limits)
 
 

@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     """Longest prompt, characters."""
     tie_margin: float = Field(default=0.05, ge=0.0)
     """Margins below this many nats are ties when a request names no `tie_margin`; 0.05 = a preference below 51.2 %."""
+    min_label_mass: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Answers whose labels got a smaller probability than this, in either order, are `failed: judge-off-topic`."""
     deadline_seconds: float = Field(default=120.0, gt=0.0, le=3600.0)
     """How long a request may take when it names no `deadline_seconds`."""
     max_concurrent_judge_calls: int = Field(default=32, ge=1, le=4096)

@@ -37,8 +37,8 @@ class LossOutputs:
 def rpo_loss(inputs: LossInputs, *, clip_range: float, kl_weight: float, normaliser: int) -> LossOutputs:
     """Σ_B mask·(max(−A·r, −A·clip(r, 1−ε, 1+ε)) + β·KL) / normaliser (arXiv 2605.08354).
 
-    `normaliser` is the number of counted (candidate, denoising step) pairs of the whole update, so that adding the
-    losses of all its slices gives the mean, however it was sliced.
+    `normaliser` is the number of (candidate, denoising step) pairs of the whole update, so that adding the losses of
+    all its slices gives the mean, however it was sliced.
     """
     ratio_B = inputs.log_ratio_B.exp()
     clipped_B = ratio_B.clamp(1.0 - clip_range, 1.0 + clip_range)

@@ -33,7 +33,7 @@ def test_there_are_fifteen_captions_and_each_reads_back_as_its_drawing() -> None
 
 @pytest.mark.parametrize("prompt", ["red circle", "a pink circle", "a red hexagon", "a red  circle", "a red circle "])
 def test_text_that_is_no_caption_is_refused(prompt: str) -> None:
-    with pytest.raises(ValueError, match="caption|valid"):
+    with pytest.raises(ValueError, match=r"caption|valid"):
         Drawing.parse(prompt)
 
 
@@ -69,7 +69,7 @@ def test_the_share_of_its_box_that_is_filled_tells_the_shapes_apart() -> None:
 
 
 def test_coverage_counts_the_area_of_a_polygon() -> None:
-    # A square of radius r has area π·r²: 3.1416 · 64 = 201.06 pixels; drawing includes the far edge, 1/8 pixel per side.
+    # A square of radius r has area π·r² = 3.1416 · 64 = 201.06; drawing includes the far edges, 1/8 pixel each.
     area = coverage(outline(Shape.SQUARE, Placement(x=16.0, y=16.0, radius=8.0))).sum()
     assert area == pytest.approx(201.06, rel=0.03)
 

@@ -16,6 +16,7 @@ from arr.demo.tiny_flux import (
     ensure_tiny_flux,
     fingerprint,
 )
+from arr.demo.tiny_flux_parts import random_pipeline
 
 SHORT = Recipe(vae_steps=2, flow_steps=2, num_drawings=16)
 
@@ -69,6 +70,13 @@ def test_every_prompt_looks_different_to_both_text_encoders(pipeline: FluxPipeli
     for embedding in (tokens.flatten(1), pooled):
         distances = torch.pdist(embedding)
         assert distances.min() > 0.9
+
+
+def test_the_tokenizers_are_the_same_every_time(pipeline: FluxPipeline) -> None:
+    for _ in range(3):
+        again = random_pipeline(0)
+        assert again.tokenizer.get_vocab() == pipeline.tokenizer.get_vocab()
+        assert again.tokenizer_2.get_vocab() == pipeline.tokenizer_2.get_vocab()
 
 
 def test_known_words_are_one_token_and_unknown_words_are_spelled(pipeline: FluxPipeline) -> None:
