@@ -100,13 +100,13 @@ def _check_reference(policy: Policy, rollout: Rollout, config: TrainConfig) -> N
                 parameter.add_(noise.to(parameter.device))
         after = _reference(policy, mean)
         kl = gaussian_kl(mean(), after, step.std, reduction="mean").sum()
-        gradients = torch.autograd.grad(kl, parameters, allow_unused=True)
+        gradients = torch.autograd.grad(kl, parameters, allow_unused=True) if kl.requires_grad else ()
     finally:
         policy.load_adapter_state(saved)
     moved = float((after - before).abs().max())
     _expect_below(_RATIO_TOLERANCE[config.model.dtype], moved, "the reference moves with the adapter; largest change")
     if not any(gradient is not None and gradient.abs().max() > 0 for gradient in gradients):
-        raise SelfCheckError(f"the KL to the reference has no gradient (KL = {float(kl):.3e} with a nudged adapter)")
+        raise SelfCheckError(f"the KL to the reference has no gradient (KL = {kl.item():.3e} with a nudged adapter)")
 
 
 @torch.no_grad()

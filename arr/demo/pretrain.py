@@ -41,9 +41,9 @@ class Recipe:
     flow_learning_rate: float = 2e-3
     num_drawings: int = 3000
     """Size of the pool of renders that both parts are trained on."""
-    wrong_colour: float = 0.35
+    wrong_colour: float = 0.42
     """Share of captions whose colour word is drawn anew from all five."""
-    wrong_shape: float = 0.25
+    wrong_shape: float = 0.3
     """Share of captions whose shape word is drawn anew from all three."""
 
 

@@ -1,18 +1,17 @@
 """The judge as a server: any OpenAI-compatible endpoint with log-probabilities, over a URL or in process.
 
-Owns transport, capability probing, and which failure is which; refuses to retry (`judge` does), to cache, and to
-interpret verdicts.
+Owns transport and capability probing; refuses to retry (`judge` does), to cache, to interpret verdicts, and to say
+which failure is which (`failures`).
 
 The one rule: what a server can do is found out once, by asking it, never from its name.
 """
 
-import asyncio
 import base64
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
 
 import httpx2
@@ -21,7 +20,8 @@ from openai.types.chat import ChatCompletionContentPartParam, ChatCompletionMess
 from pydantic import BaseModel, Field, ValidationError
 
 from services.judging.cache import LabelAnswer
-from services.judging.label_logprobs import LABELS, BackendError, LabelTokens, malformed, read_labels
+from services.judging.failures import BackendError, malformed, typed_failures
+from services.judging.label_logprobs import LABELS, LabelTokens, read_labels
 from services.judging.probe_question import probe_question
 from services.judging.prompts import PairPrompt, Part
 from shared_schemas.problems import FailureType
@@ -31,6 +31,11 @@ __all__ = ["BackendError", "BackendIdentity", "OpenAIBackend"]
 _log = logging.getLogger(__name__)
 
 _IN_PROCESS_URL = "http://in-process"
+
+_KEPT_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+
+_WORDS_LOGGED = 300
+"""Characters of a refusal's body in the log, at start-up only, when the question is our own."""
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -117,8 +122,8 @@ class OpenAIBackend:
     async def probe(self, *, within: timedelta) -> BackendIdentity:
         """Find out who is there and how to ask; `within` bounds each call.
 
-        Raises `BackendError`: a retryable one when the server cannot be reached, `judge-malformed` when it offers no
-        log-probabilities in any way known here.
+        Raises `BackendError`: a retryable one when the server is away, busy or keeps us out, `judge-refused` when there
+        is no such model or no way of asking it takes, `judge-malformed` when it gives no log-probabilities.
         """
         self._model = self._wanted_model or await self._first_model(within=within)
         self._tokens = await self._label_tokens(within=within)
@@ -149,35 +154,73 @@ class OpenAIBackend:
         return read_labels(await self._post(f"{self._base_url}/chat/completions", body, within=within), tokens=tokens)
 
     async def _working_style(self, *, within: timedelta) -> _Style:
-        question = probe_question()
         failures: list[BackendError] = []
         for style in _STYLES:
             if style.restricts_labels and self._tokens is None:
                 continue
             try:
-                await self._ask(question, style=style, within=within)
+                label_mass = await self._trial(style, within=within)
             except BackendError as error:
-                if error.type in {FailureType.JUDGE_TIMEOUT, FailureType.JUDGE_OVERLOADED}:
+                if error.is_passing or error.status in _KEPT_OUT:
                     raise
-                if error.type is not FailureType.JUDGE_OFF_TOPIC:  # log-probs it has; what they say is for later
-                    _log.info("judge %s cannot be asked with %s: %s", self._model, style.name, error.detail)
-                    failures.append(error)
-                    continue
+                failures.append(error)
+                continue
+            _log.info(
+                "judge found", extra={"model": self._model, "asked_with": style.name, "trial_label_mass": label_mass}
+            )
             return style
-        if unreachable := [error for error in failures if error.type.is_retryable]:
-            raise unreachable[-1]
-        raise malformed(f"{self._model!r} gives no log-probabilities in any way known here ({failures[-1].detail})")
+        raise await self._nothing_works(failures, within=within)
+
+    async def _trial(self, style: _Style, *, within: timedelta) -> float:
+        """Ask a real question; the label mass of the answer. A judge that is off topic has log-probs all the same."""
+        try:
+            return (await self._ask(probe_question(), style=style, within=within)).label_mass
+        except BackendError as error:
+            if error.type is FailureType.JUDGE_OFF_TOPIC:
+                return 0.0
+            extra = {"model": self._model, "asked_with": style.name, "detail": error.detail, "said": _words(error)}
+            _log.info("judge cannot be asked this way", extra=extra)
+            raise
+
+    async def _nothing_works(self, failures: Sequence[BackendError], *, within: timedelta) -> BackendError:
+        """Why: the model is not there, every way of asking is refused, or no answer has log-probabilities."""
+        first = failures[0]
+        if all(error.status == HTTPStatus.NOT_FOUND for error in failures):
+            served = await self._served_models(within=within)
+            if served and self._model not in served:
+                detail = f"the judge has no model {self._model!r}; it serves {', '.join(served)}"
+            else:
+                detail = f"the judge has no chat API for {self._model!r} at this URL ({first.detail})"
+            return BackendError(FailureType.JUDGE_REFUSED, detail, status=HTTPStatus.NOT_FOUND)
+        unreadable = [error for error in failures if error.type is FailureType.JUDGE_MALFORMED]
+        if unreadable:
+            return malformed(
+                f"{self._model!r} gives no log-probabilities in any way known here ({unreadable[-1].detail})"
+            )
+        return first
 
     async def _first_model(self, *, within: timedelta) -> str:
-        listed = _parse(await self._get(f"{self._base_url}/models", within=within), _Models)
-        if listed is None:
-            raise malformed("it lists no models; name one in the settings")
-        return listed.data[0].id
+        served = await self._served_models(within=within)
+        if not served:
+            raise malformed("it lists no models; its URL is wrong, or the model must be named in the settings")
+        return served[0]
+
+    async def _served_models(self, *, within: timedelta) -> tuple[str, ...]:
+        """Ids of the models it lists; none where it has no readable list."""
+        try:
+            listed = _parse(await self._get(f"{self._base_url}/models", within=within), _Models)
+        except BackendError as error:
+            if error.type is not FailureType.JUDGE_REFUSED:
+                raise
+            return ()
+        return tuple(model.id for model in listed.data) if listed else ()
 
     async def _server_version(self, *, within: timedelta) -> str:
         try:
             found = _parse(await self._get(f"{self._root_url}/version", within=within), _Version)
-        except BackendError:
+        except BackendError as error:
+            if error.is_passing:
+                raise
             return ""
         return found.version if found else ""
 
@@ -186,7 +229,7 @@ class OpenAIBackend:
         try:
             first, second = [await self._single_tokens((label, f" {label}"), within=within) for label in LABELS]
         except BackendError as error:
-            if error.type is FailureType.JUDGE_TIMEOUT:
+            if error.is_passing:
                 raise
             return None
         return LabelTokens(first=first, second=second) if first and second else None
@@ -201,51 +244,20 @@ class OpenAIBackend:
         return tuple(found)
 
     async def _get(self, url: str, *, within: timedelta) -> bytes:
-        async with _typed_failures(within):
+        async with typed_failures(within):
             response = await self._client.get(url, cast_to=httpx2.Response)
         return response.content
 
     async def _post(self, url: str, body: Mapping[str, Any], *, within: timedelta) -> bytes:
         """The raw answer: the client's typed `create()` takes 5 ms to walk through one of our requests."""
-        async with _typed_failures(within):
+        async with typed_failures(within):
             response = await self._client.post(url, cast_to=httpx2.Response, body=body)
         return response.content
 
 
-@asynccontextmanager
-async def _typed_failures(within: timedelta) -> AsyncIterator[None]:
-    """Bound one call in time and give its failure a type."""
-    try:
-        async with asyncio.timeout(within.total_seconds()):
-            yield
-    except (TimeoutError, openai.APITimeoutError) as error:
-        detail = f"the judge did not answer within {within.total_seconds():g} s"
-        raise BackendError(FailureType.JUDGE_TIMEOUT, detail) from error
-    except openai.APIStatusError as error:
-        raise _status_failure(error) from error
-    except openai.APIError as error:
-        raise BackendError(FailureType.JUDGE_UNAVAILABLE, "the judge cannot be reached") from error
-
-
-def _status_failure(error: openai.APIStatusError) -> BackendError:
-    """Which failure an HTTP status is. The server's own words stay out: they may quote the request or a key."""
-    status = error.status_code
-    retry_after = _seconds(error.response.headers.get("Retry-After"))
-    if status == httpx2.codes.TOO_MANY_REQUESTS:
-        return BackendError(FailureType.JUDGE_OVERLOADED, "the judge is overloaded", retry_after_seconds=retry_after)
-    if status == httpx2.codes.REQUEST_TIMEOUT:
-        return BackendError(FailureType.JUDGE_TIMEOUT, "the judge gave up waiting for the request")
-    if status in {httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN}:
-        return BackendError(FailureType.JUDGE_UNAVAILABLE, f"the judge refused our credentials (HTTP {status})")
-    if httpx2.codes.is_server_error(status):
-        detail = f"the judge failed (HTTP {status})"
-        return BackendError(FailureType.JUDGE_UNAVAILABLE, detail, retry_after_seconds=retry_after)
-    return BackendError(FailureType.JUDGE_REFUSED, f"the judge refused the request (HTTP {status})")
-
-
-def _seconds(header: str | None) -> float | None:
-    """`Retry-After` in seconds; its other form, a date, is left to the default back-off."""
-    return float(header) if header and header.isdecimal() else None
+def _words(error: BackendError) -> str:
+    cause = error.__cause__
+    return cause.response.text[:_WORDS_LOGGED] if isinstance(cause, openai.APIStatusError) else ""
 
 
 def _parse(body: bytes, shape: type[Answer]) -> Answer | None:

@@ -284,5 +284,5 @@ def _on_topic(outcome: LabelAnswer | JudgeFailure, min_label_mass: float) -> Lab
     """Turn an answer that hardly considered the labels into a failure; also for stored ones, as the limit may move."""
     if isinstance(outcome, JudgeFailure) or outcome.label_mass >= min_label_mass:
         return outcome
-    detail = f"the judge gave the labels a probability of {outcome.label_mass:.2g} only"
+    detail = f"the judge gave the labels a probability of {outcome.label_mass:.2g}; at least {min_label_mass:g} counts"
     return JudgeFailure(type=FailureType.JUDGE_OFF_TOPIC, detail=detail)

@@ -13,6 +13,7 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.judging.cache import LabelAnswer
+from services.judging.failures import BackendError, malformed
 from services.judging.prompts import LABEL_FIRST, LABEL_SECOND
 from shared_schemas.problems import FailureType
 
@@ -25,16 +26,6 @@ _ROUNDING_NATS = 1e-3
 """Log-probs may exceed 0 by rounding (bfloat16 softmax), not by more."""
 
 _REFUSED_BY_FILTER = "content_filter"
-
-
-class BackendError(Exception):
-    """The judge gave no verdict."""
-
-    def __init__(self, type_: FailureType, detail: str, *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(detail)
-        self.type = type_
-        self.detail = detail
-        self.retry_after_seconds = retry_after_seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,11 +99,6 @@ def read_labels(body: bytes, *, tokens: LabelTokens | None) -> LabelAnswer:
     if choice.logprobs is None or not choice.logprobs.content:
         raise malformed("its answer has no log-probabilities")
     return _label_answer(choice.logprobs.content[0], tokens=tokens, usage=completion.usage or _Usage())
-
-
-def malformed(what: str) -> BackendError:
-    """The judge's answer cannot be read."""
-    return BackendError(FailureType.JUDGE_MALFORMED, f"the judge cannot be understood: {what}")
 
 
 def _label_answer(position: _Position, *, tokens: LabelTokens | None, usage: _Usage) -> LabelAnswer:

@@ -72,7 +72,7 @@ class JudgeAccess:
                     identity = await self._judge.start()
                 except BackendError as error:
                     self._problem = error.detail
-                    _log.warning("the judge cannot be reached", extra={"detail": error.detail})
+                    _log.warning("the judge is not available", extra={"detail": error.detail})
                     raise
                 finally:
                     self._was_tried.set()

@@ -8,10 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "ARR_"
+
+_HTTP_URL = TypeAdapter(AnyHttpUrl)
 
 
 class LogLevel(StrEnum):
@@ -80,11 +82,26 @@ class Settings(BaseSettings):
     def _at_most_one_http_url(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         if not all(url.startswith(("http://", "https://")) for url in urls):
             raise ValueError("must start with http:// or https://")
+        for url in urls:
+            try:
+                _HTTP_URL.validate_python(url)
+            except ValidationError as error:
+                raise ValueError(error.errors()[0]["msg"]) from error
         if len(urls) > 1:
             raise ValueError(
                 f"names {len(urls)} judges; only one is supported until requests are scheduled over several"
             )
         return urls
+
+    @field_validator("judge_api_key", mode="before")
+    @classmethod
+    def _fits_a_header(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        key = value.strip()  # a key read from a file ends in a line break
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError("must be printable ASCII")
+        return key
 
     @field_validator("database_url")
     @classmethod

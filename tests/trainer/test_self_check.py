@@ -1,0 +1,109 @@
+"""Each check at step 0, shown to fail on a policy with exactly the mistake it is there for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from trainer.config import TrainConfig
+from trainer.errors import SelfCheckError
+from trainer.policies import load_policy
+from trainer.policies.flux import FluxPolicy
+from trainer.policies.lora import trainable_parameters
+from trainer.self_check import check_policy
+
+PROMPTS = ("a red circle", "a blue square")
+
+
+def _policy(config: TrainConfig, kind: type[FluxPolicy] = FluxPolicy) -> FluxPolicy:
+    policy = load_policy(config, prompts=PROMPTS, device=torch.device("cpu"))
+    assert isinstance(policy, FluxPolicy)
+    policy.__class__ = kind
+    return policy
+
+
+def _check(policy: FluxPolicy, config: TrainConfig) -> None:
+    check_policy(policy, config, prompts=PROMPTS, is_fresh=True)
+
+
+def test_a_sound_policy_passes_and_is_left_as_it_was(make_config: Callable[..., TrainConfig]) -> None:
+    config = make_config()
+    policy = _policy(config)
+    before = policy.adapter_state()
+    _check(policy, config)
+    after = policy.adapter_state()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(parameter.grad is None for parameter in trainable_parameters(policy.transformer))
+
+
+class IntegerTimesteps(FluxPolicy):
+    """Conditions on int(1000·sigma), as trainers that copy DDPM code do."""
+
+    def velocity(self, latents_BND: torch.Tensor, step: int, conditioning: Any) -> torch.Tensor:
+        exact, self._timesteps = self._timesteps, self._timesteps.floor()
+        try:
+            return super().velocity(latents_BND, step, conditioning)
+        finally:
+            self._timesteps = exact
+
+
+class DropoutInTraining(FluxPolicy):
+    """Is not the same function twice, as a model left in training mode."""
+
+    def velocity(self, latents_BND: torch.Tensor, step: int, conditioning: Any) -> torch.Tensor:
+        velocity = super().velocity(latents_BND, step, conditioning)
+        return velocity if not hasattr(self, "noisy") else torch.nn.functional.dropout(velocity, 0.1)
+
+
+class ReferenceThatIsThePolicy(FluxPolicy):
+    """Switches nothing off, as helpers do that look for another kind of adapter."""
+
+    @contextmanager
+    def adapter_off(self) -> Iterator[None]:
+        yield
+
+
+class DetachedVelocity(FluxPolicy):
+    """Loses the gradient on its way."""
+
+    def velocity(self, latents_BND: torch.Tensor, step: int, conditioning: Any) -> torch.Tensor:
+        return super().velocity(latents_BND, step, conditioning).detach()
+
+
+def test_integer_timesteps_are_noticed_by_the_image(make_config: Callable[..., TrainConfig]) -> None:
+    config = make_config(model={"num_inference_steps": 8})
+    with pytest.raises(SelfCheckError, match="does not draw the diffusers pipeline's image; largest pixel difference"):
+        _check(_policy(config, IntegerTimesteps), config)
+
+
+def test_a_policy_that_is_not_the_same_twice_is_noticed_by_the_ratio(make_config: Callable[..., TrainConfig]) -> None:
+    config = make_config()
+    policy = _policy(config, DropoutInTraining)
+    images = policy.pipeline_images
+    policy.pipeline_images = lambda *inputs: (setattr(policy, "noisy", True), images(*inputs))[1]  # type: ignore[method-assign]
+    with pytest.raises(SelfCheckError, match="ratio is not 1 at denoising step 0"):
+        _check(policy, config)
+
+
+def test_a_reference_that_moves_with_the_adapter_is_noticed(make_config: Callable[..., TrainConfig]) -> None:
+    config = make_config()
+    with pytest.raises(SelfCheckError, match="the reference moves with the adapter"):
+        _check(_policy(config, ReferenceThatIsThePolicy), config)
+
+
+def test_a_kl_without_gradient_is_noticed(make_config: Callable[..., TrainConfig]) -> None:
+    config = make_config()
+    with pytest.raises(SelfCheckError, match="no gradient"):
+        _check(_policy(config, DetachedVelocity), config)
+
+
+def test_an_adapter_that_is_not_fresh_is_noticed_at_step_0(make_config: Callable[..., TrainConfig]) -> None:
+    config = make_config()
+    policy = _policy(config)
+    with torch.no_grad():
+        for parameter in trainable_parameters(policy.transformer):
+            parameter.add_(0.05)
+    with pytest.raises(SelfCheckError, match=r"does not draw|a fresh adapter changes the model"):
+        _check(policy, config)
