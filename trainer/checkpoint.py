@@ -33,6 +33,7 @@ class RunState:
     """Optimizer steps done."""
     recipe: dict[str, Any]
     """The part of the configuration that shapes the result."""
+    prompts_digest: str
     rubric_digest: str
     judge_fingerprint: str
 
@@ -41,6 +42,8 @@ class RunState:
         keys = {key for key, _ in _flatten(self.recipe).items() ^ _flatten(other.recipe).items()}
         if keys:
             raise ConfigError(f"{_OTHER_RUN} was started with other values of {', '.join(sorted(keys))}; {_WAY_OUT}")
+        if self.prompts_digest != other.prompts_digest:
+            raise ConfigError(f"{_OTHER_RUN} was trained on other prompts; {_WAY_OUT}")
         if self.rubric_digest != other.rubric_digest:
             raise ConfigError(f"{_OTHER_RUN} was rewarded by another rubric version; {_WAY_OUT}")
         if self.judge_fingerprint != other.judge_fingerprint:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from shared_schemas.rubrics import json_digest
 from trainer.algorithms.advantages import Advantages, group_advantages
 from trainer.checkpoint import Checkpoint, CheckpointStore, RunState
 from trainer.config import TrainConfig
@@ -28,8 +29,17 @@ from trainer.rollout import Rollout, sample_rollout
 from trainer.self_check import check_judge, check_policy
 from trainer.update import NOTHING_LEARNED, backward_rpo
 
-RUNTIME_KEYS = {"output_dir", "steps", "num_threads", "checkpoint", "evaluation"}
-"""Parts of a recipe that may change between the parts of a run: they do not shape the weights."""
+RUNTIME_KEYS: dict[str, bool | set[str]] = {
+    "output_dir": True,
+    "steps": True,
+    "num_threads": True,
+    "checkpoint": True,
+    "evaluation": True,
+    "data": True,
+    "reward": {"url", "rubric", "deadline_seconds", "max_failed_fraction", "allow_pixel_judge"},
+}
+"""Parts of a recipe that may change between the parts of a run, as they do not shape the weights; prompts and rubric
+are compared by content."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,6 +217,7 @@ class Trainer:
         return RunState(
             step=self._step,
             recipe=self._config.model_dump(mode="json", exclude=RUNTIME_KEYS),
+            prompts_digest=json_digest(self._prompts),
             rubric_digest=self._rewards.pinned.rubric.digest,
             judge_fingerprint=self._rewards.pinned.judge.fingerprint,
         )

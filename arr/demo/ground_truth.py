@@ -95,7 +95,7 @@ def train_ground_truth(
     num_steps: int = _NUM_STEPS,
     num_drawings: int = _NUM_DRAWINGS,
 ) -> GroundTruth:
-    """Train on clean and flawed renders, about ten seconds. Equal seeds give equal weights on one machine.
+    """Train on clean and flawed renders, about fifteen seconds. Equal seeds give equal weights on one machine.
 
     Pass the generator's autoencoder as `redraw` to show the classifier half of them as its decoder draws them, so that
     the decoder's own softness does not count as a flaw.

@@ -137,7 +137,7 @@ def signal(outcome: Outcome) -> Figure:
     series = [[verdict[status] for verdict in verdicts] for status in ("scored", "tied", "failed")]
     groups.stackplot(steps, series, labels=("scored", "tied", "failed"), colors=(JUDGE, SOFT, "#c0392b"), alpha=0.75)
     groups.set(title="Groups per step", xlabel="training step")
-    groups.legend(loc="lower left", ncols=3)
+    groups.legend(loc="upper right", ncols=3, frameon=True)
     margins.plot(steps, [verdict["mean_abs_margin"] for verdict in verdicts], color=JUDGE)
     margins.set(title="Mean |margin| of the judge, nats", xlabel="training step", ylim=(0, None))
     return figure

@@ -85,6 +85,16 @@ def write_report(
     return draft.rename(report)
 
 
+def save_example_pair(outcome: Outcome, folder: Path) -> None:
+    """Write `base.png` and `tuned.png` of the first prompt, at the noise where the judge saw the largest difference."""
+    folder.mkdir(parents=True, exist_ok=True)
+    num_columns = outcome.last.right_RC.shape[1]
+    margins = [sum(verdict.margin for verdict in pair.result.pairs) for pair in outcome.last.pairs[:num_columns]]
+    column = int(np.argmax(np.abs(margins)))
+    for name, grid in (("base", outcome.base_grid), ("tuned", outcome.last.grid)):
+        Image.fromarray(_cell(grid, 0, column)).save(folder / f"{name}.png")
+
+
 def _save_plots(outcome: Outcome, folder: Path) -> list[EmbeddedPlot]:
     folder.mkdir(parents=True, exist_ok=True)
     plots = []

@@ -13,9 +13,12 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol
 
+import tomli_w
+
+from arr.connection import DEFAULT_URL
 from arr.demo.ground_truth import GroundTruth, train_ground_truth
 from arr.demo.outcome import Outcome, read_outcome
-from arr.demo.report import write_report
+from arr.demo.report import save_example_pair, write_report
 from arr.demo.shapes import PROMPTS, TRAIN_PROMPTS
 from arr.demo.tiny_flux import ensure_tiny_flux
 from arr.service_process import running_service
@@ -138,8 +141,18 @@ def _finish(
     metrics = settings.output / "metrics.jsonl"
     shutil.copyfile(config.output_dir / "metrics.jsonl", metrics)
     outcome = read_outcome(config, metrics=metrics, truth=truth, prompts=PROMPTS)
+    write_recipe(settings.output / "recipe.toml", config)
+    save_example_pair(outcome, settings.output / "examples")
     report = write_report(settings.output, config, outcome, rubric=rubric, judge=judge)
     return DemoResult(outcome=outcome, report=report, adapter=adapter)
+
+
+def write_recipe(path: Path, config: TrainConfig) -> None:
+    """The demo's recipe with the paths of this machine, to go on from with `arr train` and a service of one's own."""
+    values = config.model_dump(mode="json", exclude_none=True)
+    values["output_dir"] = f"runs/{config.output_dir.parent.name}"
+    values["reward"]["url"] = DEFAULT_URL
+    path.write_text(tomli_w.dumps(values))
 
 
 def _forget_finished_run(output: Path) -> None:

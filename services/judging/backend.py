@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import httpx2
 import openai
+from openai import RequestOptions
 from openai.types.chat import ChatCompletionContentPartParam, ChatCompletionMessageParam
 from pydantic import BaseModel, Field, ValidationError
 
@@ -33,6 +34,9 @@ _log = logging.getLogger(__name__)
 _IN_PROCESS_URL = "http://in-process"
 
 _KEPT_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+
+_ALONE = {"Connection": "close"}
+"""For all but judgements: servers that crash on a question we try may hang up on the next one of that connection."""
 
 _WORDS_LOGGED = 300
 """Characters of a refusal's body in the log, at start-up only, when the question is our own."""
@@ -133,7 +137,7 @@ class OpenAIBackend:
 
     async def ask(self, prompt: PairPrompt, *, within: timedelta) -> LabelAnswer:
         """One constrained token. Raises `BackendError`."""
-        return await self._ask(prompt, style=self._style, within=within)
+        return await self._ask(prompt, style=self._style, within=within, keep_alive=True)
 
     async def check(self, *, within: timedelta) -> None:
         """Raise `BackendError` unless the server answers; costs no judgement."""
@@ -147,11 +151,14 @@ class OpenAIBackend:
         """Close the connections."""
         await self._client.close()
 
-    async def _ask(self, prompt: PairPrompt, *, style: _Style, within: timedelta) -> LabelAnswer:
+    async def _ask(
+        self, prompt: PairPrompt, *, style: _Style, within: timedelta, keep_alive: bool = False
+    ) -> LabelAnswer:
         tokens = self._tokens if style.restricts_labels else None
         restriction = {} if tokens is None else {"allowed_token_ids": tokens.ids, "logprob_token_ids": tokens.ids}
         body = {"model": self._model, "messages": _messages(prompt), "logprobs": True, **style.body, **restriction}
-        return read_labels(await self._post(f"{self._base_url}/chat/completions", body, within=within), tokens=tokens)
+        url = f"{self._base_url}/chat/completions"
+        return read_labels(await self._post(url, body, within=within, keep_alive=keep_alive), tokens=tokens)
 
     async def _working_style(self, *, within: timedelta) -> _Style:
         failures: list[BackendError] = []
@@ -163,13 +170,15 @@ class OpenAIBackend:
             except BackendError as error:
                 if error.is_passing or error.status in _KEPT_OUT:
                     raise
+                if error.status == HTTPStatus.NOT_FOUND:
+                    raise await self._not_there(error, within=within) from error
                 failures.append(error)
                 continue
             _log.info(
                 "judge found", extra={"model": self._model, "asked_with": style.name, "trial_label_mass": label_mass}
             )
             return style
-        raise await self._nothing_works(failures, within=within)
+        raise _nothing_works(failures, model=self._model)
 
     async def _trial(self, style: _Style, *, within: timedelta) -> float:
         """Ask a real question; the label mass of the answer. A judge that is off topic has log-probs all the same."""
@@ -182,22 +191,14 @@ class OpenAIBackend:
             _log.info("judge cannot be asked this way", extra=extra)
             raise
 
-    async def _nothing_works(self, failures: Sequence[BackendError], *, within: timedelta) -> BackendError:
-        """Why: the model is not there, every way of asking is refused, or no answer has log-probabilities."""
-        first = failures[0]
-        if all(error.status == HTTPStatus.NOT_FOUND for error in failures):
-            served = await self._served_models(within=within)
-            if served and self._model not in served:
-                detail = f"the judge has no model {self._model!r}; it serves {', '.join(served)}"
-            else:
-                detail = f"the judge has no chat API for {self._model!r} at this URL ({first.detail})"
-            return BackendError(FailureType.JUDGE_REFUSED, detail, status=HTTPStatus.NOT_FOUND)
-        unreadable = [error for error in failures if error.type is FailureType.JUDGE_MALFORMED]
-        if unreadable:
-            return malformed(
-                f"{self._model!r} gives no log-probabilities in any way known here ({unreadable[-1].detail})"
-            )
-        return first
+    async def _not_there(self, error: BackendError, *, within: timedelta) -> BackendError:
+        """Is it the model or the URL that does not exist?"""
+        served = await self._served_models(within=within)
+        if served and self._model not in served:
+            detail = f"the judge has no model {self._model!r}; it serves {', '.join(served)}"
+        else:
+            detail = f"the judge has no chat API for {self._model!r} at this URL ({error.detail})"
+        return BackendError(FailureType.JUDGE_REFUSED, detail, status=error.status)
 
     async def _first_model(self, *, within: timedelta) -> str:
         served = await self._served_models(within=within)
@@ -206,11 +207,11 @@ class OpenAIBackend:
         return served[0]
 
     async def _served_models(self, *, within: timedelta) -> tuple[str, ...]:
-        """Ids of the models it lists; none where it has no readable list."""
+        """Ids of the models it lists; none where there is no such route, or nothing readable behind it."""
         try:
             listed = _parse(await self._get(f"{self._base_url}/models", within=within), _Models)
         except BackendError as error:
-            if error.type is not FailureType.JUDGE_REFUSED:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
             return ()
         return tuple(model.id for model in listed.data) if listed else ()
@@ -219,7 +220,7 @@ class OpenAIBackend:
         try:
             found = _parse(await self._get(f"{self._root_url}/version", within=within), _Version)
         except BackendError as error:
-            if error.is_passing:
+            if not error.is_a_no:
                 raise
             return ""
         return found.version if found else ""
@@ -229,8 +230,9 @@ class OpenAIBackend:
         try:
             first, second = [await self._single_tokens((label, f" {label}"), within=within) for label in LABELS]
         except BackendError as error:
-            if error.is_passing:
+            if not error.is_a_no:
                 raise
+            _log.info("judge cannot tokenize", extra={"model": self._model, "detail": error.detail})
             return None
         return LabelTokens(first=first, second=second) if first and second else None
 
@@ -245,14 +247,22 @@ class OpenAIBackend:
 
     async def _get(self, url: str, *, within: timedelta) -> bytes:
         async with typed_failures(within):
-            response = await self._client.get(url, cast_to=httpx2.Response)
+            response = await self._client.get(url, cast_to=httpx2.Response, options={"headers": _ALONE})
         return response.content
 
-    async def _post(self, url: str, body: Mapping[str, Any], *, within: timedelta) -> bytes:
+    async def _post(self, url: str, body: Mapping[str, Any], *, within: timedelta, keep_alive: bool = False) -> bytes:
         """The raw answer: the client's typed `create()` takes 5 ms to walk through one of our requests."""
+        options: RequestOptions = {} if keep_alive else {"headers": _ALONE}
         async with typed_failures(within):
-            response = await self._client.post(url, cast_to=httpx2.Response, body=body)
+            response = await self._client.post(url, cast_to=httpx2.Response, body=body, options=options)
         return response.content
+
+
+def _nothing_works(failures: Sequence[BackendError], *, model: str) -> BackendError:
+    """Why every way of asking failed: the last answer without log-probabilities, else the first refusal."""
+    unreadable = [error for error in failures if error.type is FailureType.JUDGE_MALFORMED]
+    reason = unreadable[-1] if unreadable else failures[0]
+    return BackendError(reason.type, f"{reason.detail}, whichever way {model!r} is asked", status=reason.status)
 
 
 def _words(error: BackendError) -> str:

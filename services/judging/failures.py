@@ -61,6 +61,15 @@ class BackendError(Exception):
             return self.status is None or self.status in _GATEWAY
         return self.type in {FailureType.JUDGE_TIMEOUT, FailureType.JUDGE_OVERLOADED}
 
+    @property
+    def is_a_no(self) -> bool:
+        """Whether a route that not every server has answered with a status, and not with "later".
+
+        That includes 5xx: proxies say 503 for what they do not route. If the server itself is away, its chat route says
+        so too.
+        """
+        return self.status is not None and self.type in {FailureType.JUDGE_REFUSED, FailureType.JUDGE_UNAVAILABLE}
+
 
 def malformed(what: str) -> BackendError:
     """The judge's answer cannot be read."""

@@ -74,6 +74,10 @@ class JudgeAccess:
                     self._problem = error.detail
                     _log.warning("the judge is not available", extra={"detail": error.detail})
                     raise
+                except Exception:
+                    self._problem = "trying to reach it failed; the log says why"
+                    _log.exception("the judge cannot be tried")
+                    raise
                 finally:
                     self._was_tried.set()
                 self._problem = None

@@ -147,7 +147,9 @@ async def test_a_server_without_log_probabilities_is_refused_at_the_start(server
 
     server.answer = answer
     backend = OpenAIBackend.in_process(server.app)
-    with pytest.raises(BackendError, match="'foreign' gives no log-probabilities in any way known here") as caught:
+    with pytest.raises(
+        BackendError, match="its answer has no log-probabilities, whichever way 'foreign' is asked"
+    ) as caught:
         await backend.probe(within=SOON)
     assert caught.value.type is FailureType.JUDGE_MALFORMED
     await backend.aclose()
@@ -159,7 +161,7 @@ async def test_a_server_that_returns_the_chosen_token_alone_has_no_log_odds(serv
 
     server.answer = answer
     backend = OpenAIBackend.in_process(server.app)
-    with pytest.raises(BackendError, match="no log-probabilities"):
+    with pytest.raises(BackendError, match="its answer lacks the log-probabilities of the labels"):
         await backend.probe(within=SOON)
     await backend.aclose()
 

@@ -23,6 +23,13 @@ async def test_a_judge_that_is_there_is_handed_out(judge) -> None:
         assert await judge_access.check() is None
 
 
+async def test_a_start_that_breaks_in_an_unforeseen_way_is_told_and_logged(caplog) -> None:
+    judge_access = access_to("http://127.0.0.1:99999")
+    async with judge_access.open():
+        assert await judge_access.check() == "trying to reach it failed; the log says why"
+    assert "the judge cannot be tried" in caplog.text
+
+
 async def test_a_judge_that_accepts_and_stays_silent_does_not_hold_up_the_start() -> None:
     released = asyncio.Event()
 

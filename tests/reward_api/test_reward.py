@@ -35,6 +35,16 @@ async def test_the_rewards_of_the_scheme_are_handed_out(service, ask, png) -> No
     assert parsed(answer).results[0].rewards == (-3.0, 2.0)
 
 
+async def test_a_judge_that_considers_the_labels_too_little_gives_no_reward(running, ask, png) -> None:
+    groups, images = [PAIR], {"a": png(1.0), "b": png(0.0)}
+    async with running(judge_urls=(), min_label_mass=1.0) as service:  # the pixel judge: 0.999
+        [result] = parsed(await ask(service, groups, images, rubric="t2i@none")).results
+        assert (result.status, result.rewards, result.error.type) == ("failed", None, "judge-off-topic")
+    async with running(judge_urls=(), min_label_mass=0.99) as service:
+        [result] = parsed(await ask(service, groups, images, rubric="t2i@none")).results
+        assert result.status == "scored"
+
+
 async def test_the_answer_names_rubric_judge_and_cost(service, ask, png) -> None:
     response = parsed(await ask(service, [PAIR], {"a": png(1.0), "b": png(0.0)}))
     published = (await service.get("/rubrics/t2i/versions/1")).json()

@@ -27,6 +27,12 @@ def test_the_api_key_is_not_shown() -> None:
     assert "hunter2" not in settings.model_dump_json()
 
 
+def test_a_key_read_from_a_file_loses_its_line_break() -> None:
+    settings = Settings(judge_api_key="hunter2\n")  # type: ignore[arg-type]
+    assert settings.judge_api_key is not None
+    assert settings.judge_api_key.get_secret_value() == "hunter2"
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_loopback_addresses_are_served(host) -> None:
     assert load_settings(host=host).host == host
@@ -39,6 +45,11 @@ def test_loopback_addresses_are_served(host) -> None:
         ("host", "example.org", "ARR_HOST: example.org is not a loopback address"),
         ("judge_urls", "http://a,http://b", "ARR_JUDGE_URLS: names 2 judges; only one is supported"),
         ("judge_urls", "gpu:8000", "ARR_JUDGE_URLS: must start with http"),
+        ("judge_urls", "http://", "ARR_JUDGE_URLS: Input should be a valid URL, empty host"),
+        ("judge_urls", "http://gpu:99999", "ARR_JUDGE_URLS: Input should be a valid URL, invalid port"),
+        ("judge_api_key", "schlüssel", "ARR_JUDGE_API_KEY: must be printable ASCII"),
+        ("judge_api_key", "two\nlines", "ARR_JUDGE_API_KEY: must be printable ASCII"),
+        ("min_label_mass", 1.5, "ARR_MIN_LABEL_MASS: Input should be less than or equal to 1"),
         ("database_url", "postgresql+psycopg://db/arr", "ARR_DATABASE_URL: must start with sqlite"),
         ("port", "high", "ARR_PORT: Input should be a valid integer"),
         ("tie_margin", -1, "ARR_TIE_MARGIN: Input should be greater than or equal to 0"),
