@@ -6,10 +6,10 @@ where training with rewards drifts towards what only the judge likes, the two pa
 The one rule: a match needs all three – the right shape, the right colour, and a clean drawing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Self
 
 import numpy as np
 import torch
@@ -22,17 +22,15 @@ from arr.demo.flawed_shapes import Flaw, render_flawed
 from arr.demo.shapes import DRAWINGS, Colour, Drawing, Pixels, Shape, render
 from arr.demo.stages import Progress, silent
 
-Redraw: TypeAlias = Callable[[Pixels], Pixels]
-"""What a generator's decoder makes of drawings: uint8 [N, 32, 32, 3] to the same."""
-
 _SHAPES, _COLOURS = list(Shape), list(Colour)
+
+_VERSION = 1
+"""Raise when drawings, flaws or network change, so that a cached classifier is not taken for the new one."""
 
 _NUM_DRAWINGS = 8000
 _NUM_STEPS = 600
 _BATCH = 96
 _LEARNING_RATE = 3e-3
-_FAITHFUL = 6.0
-"""Mean absolute difference, in grey levels, up to which a redrawn image still shows the same drawing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,17 +89,12 @@ def train_ground_truth(
     *,
     seed: int,
     progress: Progress = silent,
-    redraw: Redraw | None = None,
     num_steps: int = _NUM_STEPS,
     num_drawings: int = _NUM_DRAWINGS,
 ) -> GroundTruth:
-    """Train on clean and flawed renders, about fifteen seconds. Equal seeds give equal weights on one machine.
-
-    Pass the generator's autoencoder as `redraw` to show the classifier half of them as its decoder draws them, so that
-    the decoder's own softness does not count as a flaw.
-    """
+    """Train on clean and flawed renders, about fifteen seconds. Equal seeds give equal weights on one machine."""
     rng = np.random.default_rng(seed)
-    examples = _examples(rng, num_drawings=num_drawings, redraw=redraw)
+    examples = _examples(rng, num_drawings=num_drawings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _network()
@@ -115,6 +108,16 @@ def train_ground_truth(
         schedule.step()
         progress("ground truth", step + 1, num_steps)
     return GroundTruth(network)
+
+
+def ensure_ground_truth(cache_dir: Path, *, progress: Progress = silent) -> GroundTruth:
+    """The classifier of this recipe, trained if the cache does not hold it."""
+    recipe = f"{_VERSION}-{_NUM_DRAWINGS}-{_NUM_STEPS}"
+    path = cache_dir / f"ground-truth-{recipe}.safetensors"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        train_ground_truth(seed=0, progress=progress).save(path)
+    return GroundTruth.load(path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,8 +140,8 @@ class _Examples:
         )
 
 
-def _examples(rng: np.random.Generator, *, num_drawings: int, redraw: Redraw | None) -> _Examples:
-    """Renders, half of them clean, half with one flaw; with `redraw`, every second one goes through it."""
+def _examples(rng: np.random.Generator, *, num_drawings: int) -> _Examples:
+    """Renders, half of them clean, half with one flaw."""
     drawings = [DRAWINGS[index] for index in rng.integers(len(DRAWINGS), size=num_drawings)]
     flaws = [None if rng.random() < 0.5 else list(Flaw)[rng.integers(len(Flaw))] for _ in drawings]
     pixels = np.stack(
@@ -147,20 +150,12 @@ def _examples(rng: np.random.Generator, *, num_drawings: int, redraw: Redraw | N
             for drawing, flaw in zip(drawings, flaws, strict=True)
         ]
     )
-    if redraw is not None:
-        pixels[::2] = _faithful(redraw(pixels[::2]), pixels[::2])
     return _Examples(
         images=_as_input(pixels),
         shapes=torch.tensor([_SHAPES.index(drawing.shape) for drawing in drawings]),
         colours=torch.tensor([_COLOURS.index(drawing.colour) for drawing in drawings]),
         clean=torch.tensor([flaw is None for flaw in flaws]),
     )
-
-
-def _faithful(redrawn: Pixels, drawn: Pixels) -> Pixels:
-    """The redrawn images where they stayed true; a decoder may also repair a flaw, which would make the label wrong."""
-    error = np.abs(redrawn.astype(np.float32) - drawn).mean(axis=(1, 2, 3))
-    return np.where((error < _FAITHFUL)[:, np.newaxis, np.newaxis, np.newaxis], redrawn, drawn)
 
 
 def _loss(network: nn.Module, examples: _Examples) -> Tensor:

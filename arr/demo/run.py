@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from threading import Event
-from typing import Protocol
 
 import tomli_w
 
 from arr.connection import DEFAULT_URL
-from arr.demo.ground_truth import GroundTruth, train_ground_truth
+from arr.demo.ground_truth import GroundTruth, ensure_ground_truth
 from arr.demo.outcome import Outcome, read_outcome
 from arr.demo.report import save_example_pair, write_report
 from arr.demo.shapes import PROMPTS, TRAIN_PROMPTS
+from arr.demo.stages import Progress
 from arr.demo.tiny_flux import ensure_tiny_flux
 from arr.service_process import running_service
 from reward_client import RewardClient
@@ -38,14 +38,6 @@ _RECIPE = Path(str(files("trainer"))) / "configs" / "tiny_flux.toml"
 
 SMOKE_OVERRIDES = ("steps=4", "evaluation.every=2", "evaluation.images_per_prompt=2", "rollout.prompts_per_step=8")
 """A run of seconds that goes through every room but learns nothing worth showing."""
-
-
-class Stage(Protocol):
-    """Shows how far one piece of work is: `stage(name, done, total)`."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` are done."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +66,7 @@ class DemoResult:
 def run_demo(
     settings: DemoSettings,
     *,
-    stage: Stage,
+    stage: Progress,
     monitor: Monitor,
     announce: Callable[[str], None],
     stop: Event,
@@ -85,7 +77,7 @@ def run_demo(
     """
     _forget_finished_run(settings.output)
     model = ensure_tiny_flux(settings.cache, seed=0, progress=stage)
-    truth = ensure_ground_truth(settings.cache, model, progress=stage)
+    truth = ensure_ground_truth(settings.cache, progress=stage)
     with running_service(settings.output / "service", log=settings.output / "service.log") as service:
         announce(f"reward service: {service.url} (its log: {service.log})")
         rubric = publish_rubric(service.url)
@@ -121,16 +113,6 @@ def publish_rubric(url: str) -> RubricVersion:
         version = client.publish_rubric(RUBRIC_NAME, content, {"method": "manual", "author": "arr demo"})
         client.set_alias(RUBRIC_NAME, RUBRIC_ALIAS, version.version)
     return version
-
-
-def ensure_ground_truth(cache: Path, model: Path, *, progress: Stage) -> GroundTruth:
-    """The ground-truth classifier that belongs to a model, trained if the cache does not hold it."""
-    path = cache / f"ground-truth-{model.name}.safetensors"
-    if not path.exists():
-        from arr.demo.redraw import redraw_with
-
-        train_ground_truth(seed=0, progress=progress, redraw=redraw_with(model)).save(path)
-    return GroundTruth.load(path)
 
 
 def _finish(

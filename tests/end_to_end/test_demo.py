@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from arr.demo.ground_truth import train_ground_truth
+from arr.demo.ground_truth import ensure_ground_truth
 from arr.demo.tiny_flux import build_random_tiny_flux, ensure_tiny_flux, fingerprint
 from trainer.config import load_config
 
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory whose cache holds a tiny FLUX with random weights and a barely trained ground truth."""
+    """A data directory whose cache holds a tiny FLUX with random weights, and the ground truth."""
     directory = tmp_path_factory.mktemp("data")
     model = directory / "demo" / f"tiny-flux-{fingerprint()}-seed-0"
     build_random_tiny_flux(model)
     assert ensure_tiny_flux(directory / "demo") == model
-    train_ground_truth(seed=0, num_steps=5).save(directory / "demo" / f"ground-truth-{model.name}.safetensors")
+    ensure_ground_truth(directory / "demo")
     return directory
 
 

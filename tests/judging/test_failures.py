@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import httpx2
@@ -31,10 +32,25 @@ async def failure_of(backend: OpenAIBackend) -> BackendError:
 
 
 async def failure_behind(answer: Connection, *, scheme: str) -> BackendError:
-    """What becomes of asking a server that treats its connections like this."""
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+    """What becomes of asking a server that treats its connections like this, and hangs up at the end of it."""
+    connections: list[asyncio.Task[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await answer(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.create_task(serve(reader, writer)))
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        return await failure_of(OpenAIBackend.over_url(f"{scheme}://127.0.0.1:{port}", model="any"))
+        failure = await failure_of(OpenAIBackend.over_url(f"{scheme}://127.0.0.1:{port}", model="any"))
+        await asyncio.gather(*connections)
+    return failure
 
 
 async def failure_for(response: Response) -> BackendError:
@@ -55,9 +71,8 @@ async def test_a_port_that_nobody_listens_on_is_said_to_be_one(free_port: Callab
 
 
 async def test_a_server_that_closes_the_connection_broke_it_off() -> None:
-    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def close(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await reader.readline()
-        writer.close()
 
     failure = await failure_behind(close, scheme="http")
     assert failure.type is FailureType.JUDGE_UNAVAILABLE
@@ -68,7 +83,6 @@ async def test_https_to_a_server_without_tls_says_so() -> None:
     async def answer_in_plain_text(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        writer.close()
 
     failure = await failure_behind(answer_in_plain_text, scheme="https")
     assert failure.type is FailureType.JUDGE_UNAVAILABLE
@@ -84,7 +98,6 @@ async def test_a_server_that_hangs_up_after_an_internal_error_is_still_heard_out
         await reader.readexactly(length)
         writer.write(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
         await reader.read(1)
-        writer.close()
 
     failure = await failure_behind(fail_and_hang_up, scheme="http")
     assert failure.type is FailureType.JUDGE_UNAVAILABLE
