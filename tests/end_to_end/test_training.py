@@ -1,6 +1,8 @@
 """Service process, client, training: the whole loop on real, small parts."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 from PIL import Image
 
 from arr.service_process import ServiceProcess
@@ -80,6 +83,25 @@ def test_a_run_that_was_stopped_and_started_again_has_the_curve_of_one_that_was_
     assert (stopped.step, stopped.is_complete) == (2, False)
     assert train(parts).is_complete
     assert _curve(parts) == _curve(whole)
+
+
+def test_a_killed_process_started_again_has_the_curve_of_one_that_was_not(
+    make_config: MakeConfig, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    whole = make_config(steps=6, output_dir=tmp_path / "whole", checkpoint={"every": 2}, evaluation={"every": 3})
+    train(whole)
+    killed = whole.model_copy(update={"output_dir": tmp_path / "killed"})
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(tomli_w.dumps(killed.model_dump(mode="json", exclude_none=True)))
+    command = [sys.executable, "-m", "arr.main", "train", str(recipe)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = killed.output_dir / "checkpoints"
+    wait_until(lambda: any(checkpoints.glob("step-*")), timeout_seconds=120, what="the first checkpoint")
+    process.kill()
+    process.wait()
+    assert sorted(checkpoints.glob("step-*"))[-1].name != "step-000006"
+    assert subprocess.run(command, capture_output=True, timeout=200, check=False).returncode == 0
+    assert _curve(killed) == _curve(whole)
 
 
 def test_records_after_the_last_checkpoint_are_computed_again_not_doubled(make_config: MakeConfig) -> None:
