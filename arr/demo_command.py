@@ -21,14 +21,14 @@ def demo(
     smoke: Annotated[bool, typer.Option("--smoke", help="A few steps only: does everything run?")] = False,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[section.key=value]...", help="Changes to trainer/configs/tiny_flux.toml."),
+        typer.Argument(metavar="section.key=value", help="Changes to trainer/configs/tiny_flux.toml."),
     ] = None,
 ) -> None:
     """Show the whole loop in a few minutes, without a GPU, a server or a download.
 
     Builds a tiny but real FLUX pipeline, starts the reward service, publishes a rubric set, trains a LoRA on its
     rewards, and writes a report that sets the judge beside an independent ground truth. Ctrl-C is safe: the same
-    command goes on where it stopped.
+    command goes on where it stopped; pre-training alone begins again.
 
     ```
     arr demo
@@ -39,12 +39,13 @@ def demo(
     from arr.quiet import quiet_model_libraries
 
     quiet_model_libraries()
-    from arr.demo.run import SMOKE_OVERRIDES, DemoSettings
+    from arr.demo.run import SMOKE_OVERRIDES, DemoSettings, forget_finished_runs
 
     changes = (*(SMOKE_OVERRIDES if smoke else ()), *(overrides or ()))
+    folders = [output] if num_seeds == 1 else [output / f"seed-{seed}" for seed in range(num_seeds)]
+    forget_finished_runs(folders)
     results = []
-    for seed in range(num_seeds):
-        folder = output if num_seeds == 1 else output / f"seed-{seed}"
+    for seed, folder in enumerate(folders):
         settings = DemoSettings(output=folder, cache=data_dir / "demo", seed=seed, overrides=changes)
         results.append(_run_one(settings))
     _print_table(results)
@@ -68,7 +69,7 @@ def _run_one(settings: "DemoSettings") -> "DemoResult":
     except (TrainerError, RewardClientError, ServiceDidNotStartError) as error:
         fail(f"{error}. The service's log is {settings.output / 'service.log'}; the same command goes on")
     if result is None:
-        note("stopped and saved; the same command goes on")
+        note("stopped; what was done is kept, the same command goes on")
         raise typer.Exit(INTERRUPTED)
     return result
 

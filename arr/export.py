@@ -13,7 +13,7 @@ def export(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The recipe the run was trained with.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[section.key=value]...", help="The overrides the run was trained with."),
+        typer.Argument(metavar="section.key=value", help="The overrides the run was trained with."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write; default: `adapter` in the run's output_dir.")
@@ -24,7 +24,13 @@ def export(
 ) -> None:
     """Write a run's newest checkpoint as an adapter that diffusers and PEFT load.
 
-    One directory holds both layouts and a model card with the lines that use it.
+    One directory holds both layouts and a model card with the lines that use it. Give the overrides that shaped the
+    run; others are refused. The rubric's text comes from the service, unless `--offline`.
+
+    ```
+    arr export demo_out/recipe.toml reward.rubric=shapes output_dir=runs/mine
+    arr export demo_out/recipe.toml output_dir=runs/mine --output my-adapter --offline
+    ```
     """
     from trainer.config import load_config
     from trainer.errors import TrainerError
@@ -50,4 +56,4 @@ def export(
         written = export_run(recipe, output or recipe.output_dir / "adapter", rubric=rubric)
     except TrainerError as error:
         fail(str(error), code=ExitCode.USAGE)
-    OUT.print(f"adapter written to {written}; its README.md has the lines that use it", markup=False)
+    OUT.print(f"adapter written to {written}; its README.md has the lines that use it", markup=False, soft_wrap=True)

@@ -13,12 +13,10 @@ if TYPE_CHECKING:
     from reward_client import RewardClient, RewardResult
     from shared_schemas.reward import GroupResult, PairVerdict
 
-ImagePath = Annotated[Path, typer.Argument(metavar="PNG", exists=True, dir_okay=False, readable=True)]
-
 
 def judge(
-    first: ImagePath,
-    second: ImagePath,
+    first: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A picture, PNG.")],
+    second: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The picture to compare it with, PNG.")],
     prompt: Annotated[str, typer.Option(help="What the pictures should show, or the edit instruction.")],
     source: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="The picture that was edited, for edit rubrics.")

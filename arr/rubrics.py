@@ -12,9 +12,18 @@ from arr.console import OUT, ExitCode, fail
 if TYPE_CHECKING:
     from shared_schemas.rubrics import PublishRequest, RubricSummary, RubricVersion
 
-rubrics_app = typer.Typer(
-    name="rubrics", no_args_is_help=True, help="Publish rubric sets, look at them, and move their aliases."
-)
+_HELP = """Publish rubric sets, look at them, and move their aliases.
+
+A set has numbered versions that never change; an alias is a name for one of them, and may move.
+
+```
+arr rubrics publish shapes arr/demo/rubric.json
+arr rubrics alias shapes production 1
+arr rubrics show shapes@production
+```
+"""
+
+rubrics_app = typer.Typer(name="rubrics", no_args_is_help=True, help=_HELP)
 
 SetName = Annotated[str, typer.Argument(help="Name of the rubric set.")]
 

@@ -14,6 +14,9 @@ import httpx
 START_SECONDS = 60.0
 """How long the service may take to get ready."""
 
+STOP_SECONDS = 10.0
+"""How long it may take to answer the requests in flight; nobody waits for those answers any more."""
+
 
 class ServiceDidNotStartError(RuntimeError):
     """The process ended or stayed silent; the message ends with the last lines of its log."""
@@ -28,9 +31,13 @@ class ServiceProcess:
         self._process = process
 
     def stop(self) -> None:
-        """Ask it to end and wait until it has; again is fine."""
+        """Ask it to end, wait until it has, and end it the hard way when it takes too long; again is fine."""
         self._process.terminate()
-        self._process.wait(timeout=30)
+        try:
+            self._process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def wait_until_ready(self) -> None:
         """Return when it answers requests. Raises `ServiceDidNotStartError` when it never will."""

@@ -18,7 +18,7 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The recipe; see trainer/configs/.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[section.key=value]...", help="Settings that replace those of the recipe."),
+        typer.Argument(metavar="section.key=value", help="Settings that replace those of the recipe."),
     ] = None,
 ) -> None:
     """Train an adapter on the rewards of a running service.
@@ -27,10 +27,11 @@ def train(
     command goes on where it stopped, to the same curve. A second Ctrl-C leaves at once.
 
     ```
+    arr demo                                 # leaves a model, prompts and demo_out/recipe.toml
     arr serve &
-    arr rubrics publish shapes rubric.json
-    arr train trainer/configs/tiny_flux.toml steps=20 reward.rubric=shapes
-    arr export trainer/configs/tiny_flux.toml steps=20 reward.rubric=shapes
+    arr rubrics publish shapes arr/demo/rubric.json
+    arr train demo_out/recipe.toml reward.rubric=shapes output_dir=runs/mine steps=20
+    arr export demo_out/recipe.toml reward.rubric=shapes output_dir=runs/mine
     ```
     """
     from trainer.config import load_config
@@ -57,7 +58,8 @@ def train(
     if not outcome.is_complete:
         note(f"stopped after {outcome.step} of {recipe.steps} steps, saved; the same command goes on")
         raise typer.Exit(INTERRUPTED)
-    OUT.print(f"{outcome.step} steps done: {recipe.output_dir}/metrics.jsonl; `arr export` writes the adapter")
+    text = f"{outcome.step} steps done: {recipe.output_dir}/metrics.jsonl; `arr export` writes the adapter"
+    OUT.print(text, markup=False, soft_wrap=True)
 
 
 @contextmanager

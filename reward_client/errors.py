@@ -8,6 +8,8 @@ RewardClientError
 A group that could not be judged is none of these: it is a result with `status = failed`.
 """
 
+from pydantic import ValidationError
+
 from shared_schemas.problems import Problem
 
 
@@ -19,9 +21,9 @@ class RequestRejected(RewardClientError):  # noqa: N818 - reads as what happened
     """The service refused the request; the same request will be refused again."""
 
     def __init__(self, problem: Problem) -> None:
-        parts = [f"{problem.status} {problem.slug}: {problem.detail}"]
-        parts += [f"{error.where}: {error.message}" for error in problem.errors]
-        super().__init__("; ".join(parts))
+        parts = [problem.detail, *(f"{error.where}: {error.message}" for error in problem.errors)]
+        said_once = "; ".join(dict.fromkeys(parts))  # the detail of a problem with one error may be that error
+        super().__init__(f"{problem.status} {problem.slug}: {said_once}")
         self.problem = problem
 
 
@@ -35,3 +37,11 @@ class ServiceUnavailable(RewardClientError):  # noqa: N818 - reads as what happe
 
 class ProtocolError(RewardClientError):
     """The answer is not what this client understands: wrong address, or versions too far apart."""
+
+
+def in_one_line(error: ValidationError) -> str:
+    """What pydantic refuses first: `prompt: Input should be a valid string`."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

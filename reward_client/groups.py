@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
+from reward_client.errors import in_one_line
 from reward_client.images import Image, is_batch, to_png
 from shared_schemas.reward import Group
 
@@ -75,6 +78,8 @@ def _encode_group(group: CandidateGroup, *, index: int, parts: _ImageParts) -> G
             candidates=tuple(parts.id_of(image) for image in candidates),
             source=None if group.source is None else parts.id_of(group.source),
         )
+    except ValidationError as error:
+        raise ValueError(f"group {name}: {in_one_line(error)}") from error
     except ValueError as error:
         raise ValueError(f"group {name}: {error}") from error
     except TypeError as error:

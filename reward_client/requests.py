@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pydantic import ValidationError
+
 from reward_client import calls
 from reward_client.calls import Call
+from reward_client.errors import in_one_line
 from reward_client.groups import CandidateGroup, encode_groups
 from reward_client.result import RewardResult
 from shared_schemas.reward import CachePolicy, RewardRequest, RewardResponse, RewardScheme, Run
@@ -40,17 +43,20 @@ class PreparedReward:
 
 
 def prepare_reward(groups: Sequence[CandidateGroup], options: RewardOptions) -> PreparedReward:
-    """Encode every image (the slow part) and build the call."""
+    """Encode every image (the slow part) and build the call. Raises `ValueError` or `TypeError` for what is wrong."""
     encoded = encode_groups(groups)
-    request = RewardRequest(
-        rubric=options.rubric if isinstance(options.rubric, str) else options.rubric.reference,
-        groups=encoded.groups,
-        reward=options.reward,
-        tie_margin=options.tie_margin,
-        run=options.run,
-        cache=options.cache,
-        deadline_seconds=options.deadline_seconds,
-    )
+    try:
+        request = RewardRequest(
+            rubric=options.rubric if isinstance(options.rubric, str) else options.rubric.reference,
+            groups=encoded.groups,
+            reward=options.reward,
+            tie_margin=options.tie_margin,
+            run=options.run,
+            cache=options.cache,
+            deadline_seconds=options.deadline_seconds,
+        )
+    except ValidationError as error:
+        raise ValueError(in_one_line(error)) from error
     patience = None
     if options.deadline_seconds is not None:
         patience = timedelta(seconds=options.deadline_seconds) + ANSWER_GRACE

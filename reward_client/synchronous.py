@@ -13,7 +13,7 @@ from reward_client.requests import RewardOptions, prepare_reward
 from reward_client.result import RewardResult
 from reward_client.retries import Deadline, RetryPolicy, backoff, blocking, no_answer
 from reward_client.rubrics import identity_of_newest, identity_of_version, identity_without_rubric
-from reward_client.transport import ask_environment_for_proxies
+from reward_client.transport import ask_environment_for_proxies, service_url
 from shared_schemas.health import Readiness
 from shared_schemas.reward import CachePolicy, RewardScheme, Run
 from shared_schemas.rubrics import (
@@ -38,12 +38,16 @@ class RewardClient:
     def __init__(
         self, base_url: str, *, retries: RetryPolicy | None = None, transport: httpx.BaseTransport | None = None
     ) -> None:
-        """Connect to the service at `base_url`; `transport` is httpx's seam, for tests and tunnels."""
+        """Connect to the service at `base_url`; `transport` is httpx's seam, for tests and tunnels.
+
+        Raises `ValueError` when `base_url` is no http(s) URL.
+        """
         policy = retries or RetryPolicy()
         self._patience = policy.deadline
         self._retrying = blocking(policy)
-        trust_env = ask_environment_for_proxies(base_url)
-        self._http = httpx.Client(base_url=base_url, transport=transport, trust_env=trust_env)
+        url = service_url(base_url)
+        trust_env = ask_environment_for_proxies(url)
+        self._http = httpx.Client(base_url=url, transport=transport, trust_env=trust_env)
 
     def reward(
         self,
@@ -129,7 +133,8 @@ class RewardClient:
 
     def _send(self, call: Call[T]) -> T:
         deadline = Deadline(call.deadline or self._patience)
-        return self._retrying(backoff(deadline), self._attempt, call, deadline)
+        # No arguments: stamina would write their `repr`, megabytes of images, into the log of every retry.
+        return self._retrying(backoff(deadline), lambda: self._attempt(call, deadline))
 
     def _attempt(self, call: Call[T], deadline: Deadline) -> T:
         request = call.request(self._http, timeout_seconds=deadline.remaining_seconds())

@@ -5,10 +5,20 @@ import ipaddress
 import httpx
 
 
-def ask_environment_for_proxies(base_url: str) -> bool:
-    """False for a service on this machine, which no proxy named in the environment can reach."""
-    host = httpx.URL(base_url).host
+def service_url(text: str) -> httpx.URL:
+    """The service's address. Raises `ValueError` for what is no http(s) URL."""
     try:
-        return not ipaddress.ip_address(host).is_loopback
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{text!r} is not a URL: {error}") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ValueError(f"{text!r} is not the URL of a service; write http://host:port")
+    return url
+
+
+def ask_environment_for_proxies(url: httpx.URL) -> bool:
+    """False for a service on this machine, which no proxy named in the environment can reach."""
+    try:
+        return not ipaddress.ip_address(url.host).is_loopback
     except ValueError:
-        return host != "localhost"
+        return url.host != "localhost"

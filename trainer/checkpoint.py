@@ -39,15 +39,19 @@ class RunState:
 
     def refuse_other(self, other: "RunState") -> None:
         """Raise `ConfigError` when `other` would not continue this run."""
-        keys = {key for key, _ in _flatten(self.recipe).items() ^ _flatten(other.recipe).items()}
-        if keys:
-            raise ConfigError(f"{_OTHER_RUN} was started with other values of {', '.join(sorted(keys))}; {_WAY_OUT}")
+        self.refuse_other_recipe(other.recipe)
         if self.prompts_digest != other.prompts_digest:
             raise ConfigError(f"{_OTHER_RUN} was trained on other prompts; {_WAY_OUT}")
         if self.rubric_digest != other.rubric_digest:
             raise ConfigError(f"{_OTHER_RUN} was rewarded by another rubric version; {_WAY_OUT}")
         if self.judge_fingerprint != other.judge_fingerprint:
             raise ConfigError(f"{_OTHER_RUN} was rewarded by another judge; {_WAY_OUT}")
+
+    def refuse_other_recipe(self, recipe: dict[str, Any]) -> None:
+        """Raise `ConfigError` naming the keys in which `recipe` is not the one of this run."""
+        keys = {key for key, _ in _flatten(self.recipe).items() ^ _flatten(recipe).items()}
+        if keys:
+            raise ConfigError(f"{_OTHER_RUN} was started with other values of {', '.join(sorted(keys))}; {_WAY_OUT}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from shared_schemas.rubrics import RubricReference
 from trainer.errors import ConfigError
 
+RUNTIME_KEYS: dict[str, bool | set[str]] = {
+    "output_dir": True,
+    "steps": True,
+    "num_threads": True,
+    "checkpoint": True,
+    "evaluation": True,
+    "data": True,
+    "reward": {"url", "rubric", "deadline_seconds", "max_failed_fraction", "allow_pixel_judge"},
+}
+"""Parts of a recipe that may change between the parts of a run, as they do not shape the weights; prompts and rubric
+are compared by content."""
+
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -105,7 +117,7 @@ class RewardConfig(Section):
     """Reward of the other one. The paper's −0.1 is available; −1.0 measured better (docs/experiments.md)."""
     tie_margin: Annotated[float, Field(ge=0.0)] | None = None
     """Nats; |margin| below it is a tie and leaves the loss. Empty = the service's default."""
-    deadline_seconds: Annotated[float, Field(gt=0.0)] = 120.0
+    deadline_seconds: Annotated[float, Field(gt=0.0, le=3600.0)] = 120.0
     """How long one request may take, retries included."""
     max_failed_fraction: Fraction = 0.25
     """The run stops, with a checkpoint, when a larger share of a step's groups was not judged."""
@@ -183,6 +195,10 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    def shaping_values(self) -> dict[str, Any]:
+        """What shapes the weights, as JSON values: a run goes on, and is exported, with the same ones only."""
+        return self.model_dump(mode="json", exclude=RUNTIME_KEYS)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:

@@ -6,8 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
+from shared_schemas.base import Text
 from trainer.errors import ConfigError
+
+_TEXT: TypeAdapter[str] = TypeAdapter(Text)
+"""What the reward service takes for a prompt."""
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:
@@ -29,7 +34,10 @@ def _prompt(line: str, where: str) -> str:
         raise ConfigError(f"{where}: not JSON ({error.msg})") from error
     if not isinstance(row, dict) or not isinstance(row.get("prompt"), str) or not row["prompt"].strip():
         raise ConfigError(f'{where}: expected {{"prompt": "some text"}}')
-    return str(row["prompt"])
+    try:
+        return _TEXT.validate_python(row["prompt"])
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -25,4 +25,4 @@ class RewardsUnavailable(TrainerError):  # noqa: N818 - reads as what happened
 
 
 class TrainingDiverged(TrainerError):  # noqa: N818 - reads as what happened
-    """A loss or gradient is not finite."""
+    """A gradient or an image is not finite."""

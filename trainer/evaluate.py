@@ -19,6 +19,7 @@ from reward_client import CandidateGroup
 from shared_schemas.reward import GroupResult, Status
 from trainer.config import EvaluationConfig
 from trainer.data import generator
+from trainer.errors import RewardsUnavailable
 from trainer.policies.base import Policy
 from trainer.records import EvaluationRecord, WinRate
 from trainer.rewards import RewardSource
@@ -57,8 +58,9 @@ class Evaluator:
         self._rewards = rewards
         self._config = config
         self._directory = directory
+        trained = set(trained_prompts)
         self._samples = [
-            Sample(prompt=prompt, noise=noise, is_held_out=prompt not in set(trained_prompts))
+            Sample(prompt=prompt, noise=noise, is_held_out=prompt not in trained)
             for prompt in prompts
             for noise in range(config.images_per_prompt)
         ]
@@ -69,7 +71,10 @@ class Evaluator:
         return bool(self._samples) and (step % self._config.every == 0 or step == last_step)
 
     def evaluate(self, step: int) -> EvaluationRecord:
-        """Win rates after `step` optimizer steps; also writes the images as a lossless PNG grid."""
+        """Win rates after `step` optimizer steps; also writes the images as a lossless PNG grid.
+
+        Raises `RewardsUnavailable` like `RewardSource.collect`, and when no pair at all was judged.
+        """
         start = time.perf_counter()
         if self._base_B3HW is None:
             with self._policy.adapter_off():
@@ -79,11 +84,11 @@ class Evaluator:
         self._save_grid(tuned_B3HW, f"step-{step:06d}")
         results = self._judge(tuned_B3HW, self._base_B3HW, step)
         self._save_verdicts(results, f"step-{step:06d}")
-        held_out = [result for result, sample in zip(results, self._samples, strict=True) if sample.is_held_out]
+        overall, held_out = win_rates(results, self._samples)
         return EvaluationRecord(
             step=step,
-            overall=win_rate(results),
-            held_out=win_rate(held_out) if held_out else None,
+            overall=overall,
+            held_out=held_out,
             failed=sum(result.status is Status.FAILED for result in results),
             seconds=time.perf_counter() - start,
         )
@@ -125,6 +130,19 @@ class Evaluator:
         grid_HW3 = grid_RC3HW.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
         self._directory.mkdir(parents=True, exist_ok=True)
         Image.fromarray((grid_HW3 * 255).round().byte().numpy()).save(self._directory / f"{name}.png")
+
+
+def win_rates(results: Sequence[GroupResult], samples: Sequence[Sample]) -> tuple[WinRate, WinRate | None]:
+    """On all prompts, and on held-out ones: None when none of those was judged.
+
+    Raises `RewardsUnavailable` when nothing was judged.
+    """
+    pairs = zip(results, samples, strict=True)
+    judged = [(result, sample) for result, sample in pairs if result.status is not Status.FAILED]
+    if not judged:
+        raise RewardsUnavailable(f"none of the {len(results)} pairs of the evaluation was judged")
+    held_out = [result for result, sample in judged if sample.is_held_out]
+    return win_rate([result for result, _ in judged]), win_rate(held_out) if held_out else None
 
 
 def win_rate(results: Sequence[GroupResult]) -> WinRate:

@@ -38,12 +38,15 @@ class RubricText:
 def export_run(config: TrainConfig, output: Path, *, rubric: RubricText | None = None) -> Path:
     """Write the newest checkpoint of a run as a loadable adapter, temp-then-rename; returns `output`.
 
-    Raises `ConfigError` when the run has no checkpoint yet, the model cannot be loaded, or `output` is a directory with
-    other things in it.
+    Raises `ConfigError` when the run has no checkpoint yet or was started with another recipe or rubric (a wrong α
+    would scale the adapter wrongly without a word), the model cannot be loaded, or `output` holds other things.
     """
     checkpoint = CheckpointStore(config.output_dir / "checkpoints", keep=config.checkpoint.keep).newest()
     if checkpoint is None:
         raise ConfigError(f"{config.output_dir} holds no checkpoint yet; train first")
+    checkpoint.state.refuse_other_recipe(config.shaping_values())
+    if rubric is not None and rubric.content.digest != checkpoint.state.rubric_digest:
+        raise ConfigError(f"{rubric.reference} is not what the run was rewarded by; name that version in reward.rubric")
     if output.exists() and not (output / "adapter_config.json").exists():
         raise ConfigError(f"{output} exists and is not an adapter; choose another directory")
     policy = load_policy(config, prompts=(), device=torch.device("cpu"))

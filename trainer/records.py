@@ -109,7 +109,7 @@ class EvaluationRecord:
     step: int
     overall: WinRate
     held_out: WinRate | None
-    """On prompts that are not trained on; null when there are none."""
+    """On prompts that are not trained on; null when there are none, or none was judged."""
     failed: int
     """Pairs that were not judged; left out of the rates."""
     seconds: float

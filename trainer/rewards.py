@@ -123,9 +123,14 @@ class RewardSource:
             raise RewardsUnavailable(f"the reward service at {self._config.url} gave no rewards: {error}") from error
         pinned, response = self.pinned, answer.response
         if response.rubric.digest != pinned.rubric.digest:
-            raise RewardsUnavailable(f"the rubric changed under the run: {response.rubric} is not the pinned one")
+            raise RewardsUnavailable(
+                f"the rubric changed under the run: {response.rubric.reference} is not the pinned one any more"
+            )
         if response.judge.fingerprint != pinned.judge.fingerprint:
-            raise RewardsUnavailable(f"the judge changed under the run: was {pinned.judge}, now {response.judge}")
+            raise RewardsUnavailable(
+                f"the judge changed under the run: was {pinned.judge.model} ({pinned.judge.fingerprint[:19]}), "
+                f"is {response.judge.model} ({response.judge.fingerprint[:19]})"
+            )
         return answer
 
     def _check_budget(self, results: Sequence[GroupResult]) -> None:
@@ -142,10 +147,10 @@ def _pin(config: RewardConfig) -> Pinned:
     try:
         with RewardClient(config.url) as client:
             readiness, rubric = client.readiness(), client.resolve_rubric(config.rubric)
-    except RewardClientError as error:
+    except (RewardClientError, ValueError) as error:  # the client's word for what is no URL
         raise ConfigError(f"reward.url {config.url}, rubric {config.rubric!r}: {error}") from error
     if readiness.judge is None:
-        raise ConfigError(f"the reward service at {config.url} is up but has no judge: {readiness.parts}")
+        raise ConfigError(f"the reward service at {config.url} has no judge: {readiness.parts.get('judge')}")
     if readiness.pixel_judge and not config.allow_pixel_judge:
         raise ConfigError(
             "the reward service judges with its built-in pixel judge, which is not a preference model; point it at "

@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer.algorithms.sde import STEP_RULES, StepRule, Transition
 from trainer.config import RolloutConfig
 from trainer.data import generator
+from trainer.errors import TrainingDiverged
 from trainer.policies.base import Conditioning, Policy
 
 
@@ -58,7 +59,8 @@ def sample_rollout(
 ) -> Rollout:
     """Sample G candidates for each of P prompts in one batched forward per denoising step.
 
-    All noise comes from (seed, step, group), so neither the micro-batching nor a restart changes a sample.
+    All noise comes from (seed, step, group), so neither the micro-batching nor a restart changes a sample. Raises
+    `TrainingDiverged` when an image is not finite.
     """
     groups = range(first_group, first_group + len(prompts))
     generators = [generator(seed, "rollout", step, group) for group in groups]
@@ -88,23 +90,33 @@ def sample_rollout(
         prompts=tuple(prompts),
         conditioning=conditioning,
         steps=tuple(steps),
-        images_B3HW=policy.decode(latents_BND).cpu(),
+        images_B3HW=_images(policy, latents_BND),
     )
 
 
 @torch.no_grad()
 def sample_deterministic(policy: Policy, latents_BND: Tensor, conditioning: Conditioning) -> Tensor:
-    """Images [B, 3, H, W] of the ordinary Euler sampler (η = 0), as the pipeline draws them after training."""
+    """Images [B, 3, H, W] of the ordinary Euler sampler (η = 0), as the pipeline draws them after training.
+
+    Raises `TrainingDiverged` when one is not finite.
+    """
     rule = STEP_RULES["cps"]
     for index in range(len(policy.sigmas) - 1):
         latents_BND = _transition(policy, rule, latents_BND, index, conditioning, 0.0).mean_BND
-    return policy.decode(latents_BND).cpu()
+    return _images(policy, latents_BND)
 
 
 def mean_of_step(policy: Policy, step: StochasticStep, conditioning: Conditioning, config: RolloutConfig) -> Tensor:
     """Mean [B, N, D] of the present policy at a recorded step, with gradient: what the update differentiates."""
     rule = STEP_RULES[config.step]
     return _transition(policy, rule, step.latents_BND, step.index, conditioning, config.eta).mean_BND
+
+
+def _images(policy: Policy, latents_BND: Tensor) -> Tensor:
+    images_B3HW = policy.decode(latents_BND).cpu()
+    if not bool(torch.isfinite(images_B3HW).all()):
+        raise TrainingDiverged("the model draws images with NaN or infinite pixels")
+    return images_B3HW
 
 
 def _transition(

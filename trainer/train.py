@@ -5,10 +5,12 @@ Owns the order of things. What a model is lives in `policies`, the maths in `alg
 """
 
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from trainer.checkpoint import Checkpoint, CheckpointStore, RunState
 from trainer.config import TrainConfig
 from trainer.data import PromptSampler, read_prompts
 from trainer.distributed import Runtime
-from trainer.errors import TrainingDiverged
+from trainer.errors import RewardsUnavailable, TrainingDiverged
 from trainer.evaluate import Evaluator
 from trainer.monitors import JsonlMonitor, Monitor, Monitors
 from trainer.policies import load_policy, lora
@@ -28,18 +30,6 @@ from trainer.rewards import Pinned, RewardSource
 from trainer.rollout import Rollout, sample_rollout
 from trainer.self_check import check_judge, check_policy
 from trainer.update import NOTHING_LEARNED, backward_rpo
-
-RUNTIME_KEYS: dict[str, bool | set[str]] = {
-    "output_dir": True,
-    "steps": True,
-    "num_threads": True,
-    "checkpoint": True,
-    "evaluation": True,
-    "data": True,
-    "reward": {"url", "rubric", "deadline_seconds", "max_failed_fraction", "allow_pixel_judge"},
-}
-"""Parts of a recipe that may change between the parts of a run, as they do not shape the weights; prompts and rubric
-are compared by content."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +79,7 @@ class Trainer:
             torch.set_num_threads(config.num_threads)
         self._runtime = Runtime()
         self._rewards = stack.enter_context(
-            RewardSource(config.reward, run_id=config.output_dir.name, num_threads=config.rollout.micro_batches)
+            RewardSource(config.reward, run_id=_run_id(config.output_dir), num_threads=config.rollout.micro_batches)
         )
         self._policy = load_policy(config, prompts=(*self._prompts, *evaluated), device=self._runtime.device)
         self._parameters = lora.trainable_parameters(self._policy.transformer)
@@ -107,7 +97,7 @@ class Trainer:
             trained_prompts=self._prompts,
             directory=config.output_dir / "evaluations",
         )
-        self._step = 0
+        self._step = self._saved_step = 0
         self._resume()
 
     @property
@@ -128,9 +118,15 @@ class Trainer:
         check_judge(self._rewards, rollout)
 
     def run(self, should_stop: Callable[[], bool]) -> Outcome:
-        """Take the remaining steps."""
-        last_step = self._config.steps
-        self._monitor.start(first_step=self._step, num_steps=last_step)
+        """Take the remaining steps. When rewards stay away, what was done is saved before the error is raised."""
+        self._monitor.start(first_step=self._step, num_steps=self._config.steps)
+        try:
+            return self._take_steps(should_stop, last_step=self._config.steps)
+        except RewardsUnavailable:
+            self._save()
+            raise
+
+    def _take_steps(self, should_stop: Callable[[], bool], *, last_step: int) -> Outcome:
         while True:
             if self._evaluator.is_due(self._step, last_step=last_step):
                 self._monitor.log(self._evaluator.evaluate(self._step))
@@ -216,18 +212,21 @@ class Trainer:
     def _state(self) -> RunState:
         return RunState(
             step=self._step,
-            recipe=self._config.model_dump(mode="json", exclude=RUNTIME_KEYS),
+            recipe=self._config.shaping_values(),
             prompts_digest=json_digest(self._prompts),
             rubric_digest=self._rewards.pinned.rubric.digest,
             judge_fingerprint=self._rewards.pinned.judge.fingerprint,
         )
 
     def _save(self) -> None:
+        if self._step == self._saved_step:
+            return
         self._store.save(
             Checkpoint(
                 state=self._state(), adapter=self._policy.adapter_state(), optimizer=self._optimizer.state_dict()
             )
         )
+        self._saved_step = self._step
 
     def _resume(self) -> None:
         checkpoint = self._store.newest()
@@ -236,4 +235,9 @@ class Trainer:
         checkpoint.state.refuse_other(self._state())
         self._policy.load_adapter_state(checkpoint.adapter)
         self._optimizer.load_state_dict(checkpoint.optimizer)
-        self._step = checkpoint.state.step
+        self._step = self._saved_step = checkpoint.state.step
+
+
+def _run_id(output_dir: Path) -> str:
+    """The directory's name, in the characters that the service takes for an id."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", output_dir.resolve().name)[:128] or "run"

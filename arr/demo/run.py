@@ -1,12 +1,12 @@
 """The demo's story: build a model, start the service, publish a rubric set, train, look, report.
 
 Owns the order and the files in `demo_out/`; each chapter lives in its own module. What was interrupted goes on where it
-stopped; what was complete starts anew.
+stopped, but for pre-training, which is done whole or not at all.
 """
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -75,9 +75,17 @@ def run_demo(
 
     Raises `TrainerError`, `RewardClientError` or `ServiceDidNotStartError` when a chapter cannot be finished.
     """
-    _forget_finished_run(settings.output)
-    model = ensure_tiny_flux(settings.cache, seed=0, progress=stage)
-    truth = ensure_ground_truth(settings.cache, progress=stage)
+
+    def stage_unless_stopped(name: str, done: int, total: int) -> None:
+        stage(name, done, total)
+        if stop.is_set():
+            raise _StoppedError
+
+    try:
+        model = ensure_tiny_flux(settings.cache, seed=0, progress=stage_unless_stopped)
+        truth = ensure_ground_truth(settings.cache, progress=stage_unless_stopped)
+    except _StoppedError:
+        return None
     with running_service(settings.output / "service", log=settings.output / "service.log") as service:
         announce(f"reward service: {service.url} (its log: {service.log})")
         rubric = publish_rubric(service.url)
@@ -132,14 +140,19 @@ def _finish(
 def write_recipe(path: Path, config: TrainConfig) -> None:
     """The demo's recipe with the paths of this machine, to go on from with `arr train` and a service of one's own."""
     values = config.model_dump(mode="json", exclude_none=True)
-    values["output_dir"] = f"runs/{config.output_dir.parent.name}"
+    values["output_dir"] = f"runs/{config.output_dir.resolve().parent.name}"
     values["reward"]["url"] = DEFAULT_URL
     path.write_text(tomli_w.dumps(values))
 
 
-def _forget_finished_run(output: Path) -> None:
-    """A report stands at the end of a demo: if there is one, the next demo starts anew."""
-    if (output / "report.html").exists():
-        for name in ("run", "service"):
-            shutil.rmtree(output / name, ignore_errors=True)
-        (output / "report.html").unlink()
+def forget_finished_runs(outputs: Sequence[Path]) -> None:
+    """A report stands at the end of a demo: when all of them have one, the next demo starts anew."""
+    if all((output / "report.html").exists() for output in outputs):
+        for output in outputs:
+            for name in ("run", "service"):
+                shutil.rmtree(output / name, ignore_errors=True)
+            (output / "report.html").unlink()
+
+
+class _StoppedError(Exception):
+    """The demo was asked to stop while it built something that cannot be saved half-done."""

@@ -71,8 +71,9 @@ class JudgeAccess:
                 try:
                     identity = await self._judge.start()
                 except BackendError as error:
+                    if error.detail != self._problem:  # every further attempt is logged by stamina already
+                        _log.warning("the judge is not available", extra={"detail": error.detail})
                     self._problem = error.detail
-                    _log.warning("the judge is not available", extra={"detail": error.detail})
                     raise
                 except Exception:
                     self._problem = "trying to reach it failed; the log says why"

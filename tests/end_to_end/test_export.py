@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from shared_schemas.rubrics import RubricContent
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
-from trainer.export import export_run, usage_lines
+from trainer.export import RubricText, export_run, usage_lines
 from trainer.policies import load_policy
 from trainer.rollout import sample_deterministic
 from trainer.train import train
@@ -81,6 +82,19 @@ def test_the_model_card_has_the_lines_that_work(trained: TrainConfig, tmp_path: 
     script = usage_lines(trained, str(adapter)) + "\nassert image.size == (32, 32)\n"
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=120)
     assert json.loads((adapter / "adapter_config.json").read_text())["lora_alpha"] == 16
+
+
+@pytest.mark.parametrize("lora", [{"alpha": 4}, {"rank": 8}])
+def test_a_run_is_not_exported_with_another_recipe(trained: TrainConfig, tmp_path: Path, lora: dict[str, int]) -> None:
+    other = trained.model_copy(update={"lora": trained.lora.model_copy(update=lora)})
+    with pytest.raises(ConfigError, match=rf"other values of lora\.{next(iter(lora))};"):
+        export_run(other, tmp_path / "adapter")
+
+
+def test_the_model_card_never_shows_a_rubric_the_run_did_not_see(trained: TrainConfig, tmp_path: Path) -> None:
+    moved_on = RubricText(reference="shapes@2", content=RubricContent(task="t2i", task_description="newer"))
+    with pytest.raises(ConfigError, match="shapes@2 is not what the run was rewarded by"):
+        export_run(trained, tmp_path / "adapter", rubric=moved_on)
 
 
 def test_exporting_over_something_else_is_refused(trained: TrainConfig, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +58,11 @@ def test_training_raises_the_win_rate_it_is_rewarded_for(make_config: MakeConfig
     with RewardClient(service_url) as client:
         client.publish_rubric("bright", RubricContent(task="t2i", criteria=(brightness,)))
     config = make_config(
-        steps=12,
+        steps=16,
         reward={"rubric": "bright"},
-        optimizer={"learning_rate": 2e-2, "warmup_steps": 2},
-        evaluation={"every": 12, "images_per_prompt": 8},
-        rollout={"prompts_per_step": 16},
+        optimizer={"learning_rate": 1e-2, "warmup_steps": 2},  # at 2e-2 it overshoots and comes back, on some machines
+        evaluation={"every": 16, "images_per_prompt": 8},
+        rollout={"prompts_per_step": 32},
     )
     train(config)
     first, last = (record["overall"] for record in _records(config) if record["kind"] == "evaluation")
@@ -161,6 +160,7 @@ def test_the_pixel_judge_needs_to_be_allowed(make_config: MakeConfig) -> None:
     ("reward", "message"),
     [
         ({"url": "http://127.0.0.1:9"}, "127.0.0.1:9"),
+        ({"url": "localhost:8080"}, "write http://host:port"),
         ({"rubric": "no-such-rubric"}, "no-such-rubric"),
     ],
 )
@@ -172,13 +172,14 @@ def test_a_wrong_address_or_rubric_is_one_clear_error_before_any_weight_is_loade
         train(config)
 
 
-def test_when_the_service_goes_away_the_run_stops_with_the_reason_and_can_be_resumed(
+def test_when_the_service_goes_away_the_run_stops_with_the_reason_and_a_checkpoint(
     make_config: MakeConfig, make_service: Callable[[], AbstractContextManager[ServiceProcess]]
 ) -> None:
     with make_service() as service:
         with RewardClient(service.url) as client:
             client.publish_rubric("shapes", RubricContent(task="t2i", criteria=(Criterion(id="a", theme="Contrast"),)))
-        config = make_config(steps=4, reward={"url": service.url, "rubric": "shapes", "deadline_seconds": 2})
+        reward = {"url": service.url, "rubric": "shapes", "deadline_seconds": 2}
+        config = make_config(steps=4, reward=reward, checkpoint={"every": 10})
         stops = iter([False])
 
         def stop_the_service() -> bool:
@@ -191,7 +192,7 @@ def test_when_the_service_goes_away_the_run_stops_with_the_reason_and_can_be_res
     assert [record["step"] for record in _records(config) if record["kind"] == "step"] == [0]
     newest = CheckpointStore(config.output_dir / "checkpoints", keep=1).newest()
     assert newest is not None
-    assert newest.state == replace(newest.state, step=1)
+    assert newest.state.step == 1  # between two regular checkpoints
 
 
 def test_evaluation_writes_a_lossless_grid_and_a_verdict_per_cell(make_config: MakeConfig) -> None:

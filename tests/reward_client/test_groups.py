@@ -51,6 +51,19 @@ def test_the_group_at_fault_is_named() -> None:
         encode_groups([CandidateGroup("c", [picture(1.0)], id="mine")])
 
 
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("", "prompt: String should have at least 1 character"),
+        (7, "prompt: Input should be a valid string"),
+        ("a\x00b", "prompt: contains the control character U\\+0000"),
+    ],
+)
+def test_a_prompt_that_cannot_be_sent_is_told_in_one_line(prompt, message) -> None:
+    with pytest.raises(ValueError, match=f"^group g0: {message}$"):
+        encode_groups([CandidateGroup(prompt, [picture(0.0), picture(1.0)])])
+
+
 def test_no_groups_are_nothing_to_judge() -> None:
     with pytest.raises(ValueError, match="empty"):
         encode_groups([])

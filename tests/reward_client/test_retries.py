@@ -88,6 +88,14 @@ async def test_a_refusal_is_final(scripted, status) -> None:
     assert len(service.times) == 1
 
 
+async def test_what_is_logged_of_a_retry_does_not_repeat_the_request(scripted, caplog) -> None:
+    service = scripted((503, {}), (200, {}))
+    async with AsyncRewardClient("http://s", retries=FAST, transport=httpx.ASGITransport(service)) as client:
+        await client.resolve_rubric("x")
+    (record,) = caplog.records
+    assert vars(record)["stamina.args"] == ()
+
+
 async def test_a_bug_of_the_service_is_not_asked_for_twice(scripted) -> None:
     service = scripted((500, {}))
     async with AsyncRewardClient("http://s", retries=FAST, transport=httpx.ASGITransport(service)) as client:

@@ -38,6 +38,7 @@ def test_overrides_replace_values_of_any_type(recipe: Path) -> None:
         ("rollout.promts_per_step=32", "rollout.promts_per_step: Extra inputs"),
         ("model.resolution=50", "model.resolution: Input should be a multiple of 16"),
         ("rollout.eta=1.5", "rollout.eta"),
+        ("reward.deadline_seconds=7200", "reward.deadline_seconds: Input should be less than or equal to 3600"),
         ("reward.rubric=not a reference", "reward.rubric: .*write name, name@3"),
         ("steps", "is not an override"),
         ("steps.deep=1", "steps: Input should be a valid integer"),

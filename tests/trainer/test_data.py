@@ -33,6 +33,8 @@ def test_seeds_of_different_purposes_differ() -> None:
         ('{"prompt": "a"}\nnot json\n', ":2: not JSON"),
         ('{"promt": "a"}\n', ':1: expected {"prompt"'),
         ('{"prompt": "  "}\n', ":1: expected"),
+        ('{"prompt": "a\\u0000b"}\n', r":1: contains the control character U\+0000"),
+        ('{"prompt": "\\ud800"}\n', ":1: .*unicode"),
     ],
 )
 def test_a_bad_prompt_file_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:

@@ -6,8 +6,10 @@ import torch
 
 from trainer.algorithms.sde import gaussian_log_ratio
 from trainer.config import TrainConfig
+from trainer.errors import TrainingDiverged
 from trainer.policies import load_policy
 from trainer.policies.base import Policy
+from trainer.policies.lora import trainable_parameters
 from trainer.rollout import Rollout, mean_of_step, sample_rollout
 
 PROMPTS = ("a red circle", "a blue square")
@@ -61,6 +63,13 @@ def test_noise_depends_on_seed_step_and_group_but_not_on_the_micro_batch(policy:
     assert whole.group_ids == ("3-0", "3-1")
     for changed in ({"seed": 1}, {"step": 4}, {"first_group": 2}):
         assert not torch.equal(whole.steps[0].latents_BND, _rollout(policy, config, **changed).steps[0].latents_BND)
+
+
+def test_an_image_that_is_not_finite_is_divergence_and_never_posted(policy: Policy, config: TrainConfig) -> None:
+    with torch.no_grad():
+        trainable_parameters(policy.transformer)[0].fill_(float("nan"))
+    with pytest.raises(TrainingDiverged, match="NaN"):
+        _rollout(policy, config)
 
 
 def test_the_ratio_of_an_untouched_policy_is_one_at_every_step(policy: Policy, config: TrainConfig) -> None:

@@ -38,6 +38,11 @@ def test_a_sound_policy_passes_and_is_left_as_it_was(make_config: Callable[..., 
     assert all(parameter.grad is None for parameter in trainable_parameters(policy.transformer))
 
 
+def test_a_bfloat16_model_passes_within_its_own_tolerances(make_config: Callable[..., TrainConfig]) -> None:
+    config = make_config(model={"dtype": "bfloat16"})
+    _check(_policy(config), config)
+
+
 class IntegerTimesteps(FluxPolicy):
     """Conditions on int(1000·sigma), as trainers that copy DDPM code do."""
 

@@ -56,7 +56,7 @@ class FluxPolicy:
         """See `Policy.velocity`. As in the pipeline, the timestep is rounded to the model's dtype, then divided."""
         dtype = conditioning.prompt_embeds_BLE.dtype
         batch = latents_BND.shape[0]
-        timestep_B = self._timesteps[step].expand(batch).to(dtype) / 1000
+        timestep_B = self._timesteps[step].expand(batch).to(latents_BND.device, dtype) / 1000
         velocity_BND = self.transformer(
             hidden_states=latents_BND.to(dtype),
             timestep=timestep_B,
