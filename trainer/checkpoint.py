@@ -7,7 +7,7 @@ There is no random state to save: every random number of a run is a function of 
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ class CheckpointStore:
     def save(self, checkpoint: Checkpoint) -> Path:
         """Write a checkpoint and forget the oldest ones."""
         target = self._directory / f"step-{checkpoint.state.step:06d}"
+        if target.exists():
+            return target  # equal steps of a run hold equal things
         draft = self._directory / f".draft-{checkpoint.state.step:06d}"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
@@ -81,7 +83,6 @@ class CheckpointStore:
         (draft / _STATE).write_text(json.dumps(asdict(checkpoint.state), indent=2))
         for path in (*draft.iterdir(), draft):
             _flush_to_disk(path)
-        shutil.rmtree(target, ignore_errors=True)
         draft.rename(target)
         _flush_to_disk(self._directory)
         for old in self._saved()[: -self._keep]:
@@ -89,18 +90,28 @@ class CheckpointStore:
         return target
 
     def newest(self) -> Checkpoint | None:
-        """The newest checkpoint, or None when the run has not been saved yet."""
+        """The newest checkpoint, or None when the run has not been saved yet.
+
+        Raises `ConfigError` for one that another version of this program wrote.
+        """
         saved = self._saved()
         if not saved:
             return None
         return Checkpoint(
-            state=RunState(**json.loads((saved[-1] / _STATE).read_text())),
+            state=_read_state(saved[-1] / _STATE),
             adapter=load_file(saved[-1] / _ADAPTER),
             optimizer=torch.load(saved[-1] / _OPTIMIZER, map_location="cpu", weights_only=True),
         )
 
     def _saved(self) -> list[Path]:
         return sorted(self._directory.glob("step-*"))
+
+
+def _read_state(path: Path) -> RunState:
+    values = json.loads(path.read_text())
+    if set(values) != {field.name for field in fields(RunState)}:
+        raise ConfigError(f"{path} was written by another version of rubric-reward; go on with that one")
+    return RunState(**values)
 
 
 def _flush_to_disk(path: Path) -> None:

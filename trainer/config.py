@@ -30,9 +30,9 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, unknown keys are errors, every key documented."""
+    """Base of all sections: frozen, unknown keys are errors, every key documented, numbers finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -123,6 +123,12 @@ class RewardConfig(Section):
     """The run stops, with a checkpoint, when a larger share of a step's groups was not judged."""
     allow_pixel_judge: bool = False
     """Allow training on the built-in stand-in judge."""
+
+    @model_validator(mode="after")
+    def _the_preferred_candidate_is_paid_more(self) -> Self:
+        if self.preferred <= self.dispreferred:
+            raise ValueError(f"preferred ({self.preferred}) must be above dispreferred ({self.dispreferred})")
+        return self
 
 
 class LossConfig(Section):

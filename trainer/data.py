@@ -60,10 +60,11 @@ class PromptSampler:
 
     def batch(self, step: int, num_prompts: int) -> tuple[str, ...]:
         """The prompts of a step; the stream continues where the step before ended."""
-        first = step * num_prompts
-        return tuple(self._at(position) for position in range(first, first + num_prompts))
+        size, first = len(self._prompts), step * num_prompts
+        positions = range(first, first + num_prompts)
+        orders = {epoch: self._order(epoch) for epoch in range(positions[0] // size, positions[-1] // size + 1)}
+        return tuple(self._prompts[orders[position // size][position % size]] for position in positions)
 
-    def _at(self, position: int) -> str:
-        epoch, index = divmod(position, len(self._prompts))
+    def _order(self, epoch: int) -> list[int]:
         order = torch.randperm(len(self._prompts), generator=generator(self._seed, "epoch", epoch))
-        return self._prompts[int(order[index])]
+        return [int(index) for index in order]

@@ -3,6 +3,7 @@
 Shape suffixes: B images, H and W pixels.
 """
 
+import io
 import json
 import math
 import time
@@ -20,6 +21,7 @@ from shared_schemas.reward import GroupResult, Status
 from trainer.config import EvaluationConfig
 from trainer.data import generator
 from trainer.errors import RewardsUnavailable
+from trainer.files import write_whole
 from trainer.policies.base import Policy
 from trainer.records import EvaluationRecord, WinRate
 from trainer.rewards import RewardSource
@@ -95,12 +97,11 @@ class Evaluator:
 
     @torch.no_grad()
     def _images(self) -> Tensor:
-        device = next(self._policy.transformer.parameters()).device
         batches = []
         for samples in _chunks(self._samples):
-            noises = [self._noise(sample) for sample in samples]
+            noises = torch.stack([self._noise(sample) for sample in samples]).to(self._policy.device)
             conditioning = self._policy.conditioning([sample.prompt for sample in samples])
-            batches.append(sample_deterministic(self._policy, torch.stack(noises).to(device), conditioning))
+            batches.append(sample_deterministic(self._policy, noises, conditioning))
         return torch.cat(batches)
 
     def _noise(self, sample: Sample) -> Tensor:
@@ -122,14 +123,15 @@ class Evaluator:
             json.dumps(asdict(sample) | {"result": result.model_dump(mode="json")}) + "\n"
             for sample, result in zip(self._samples, results, strict=True)
         ]
-        (self._directory / f"{name}.jsonl").write_text("".join(lines))
+        write_whole(self._directory / f"{name}.jsonl", "".join(lines).encode())
 
     def _save_grid(self, images_B3HW: Tensor, name: str) -> None:
         """One row per prompt, one column per noise; no margins, so that the grid can be cut up again."""
         grid_RC3HW = images_B3HW.reshape(-1, self._config.images_per_prompt, *images_B3HW.shape[1:])
         grid_HW3 = grid_RC3HW.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-        self._directory.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((grid_HW3 * 255).round().byte().numpy()).save(self._directory / f"{name}.png")
+        png = io.BytesIO()
+        Image.fromarray((grid_HW3 * 255).round().byte().numpy()).save(png, format="PNG")
+        write_whole(self._directory / f"{name}.png", png.getvalue())
 
 
 def win_rates(results: Sequence[GroupResult], samples: Sequence[Sample]) -> tuple[WinRate, WinRate | None]:

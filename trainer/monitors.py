@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
+from trainer.files import write_whole
 from trainer.records import Record
 
 
@@ -50,10 +51,7 @@ class JsonlMonitor:
     def start(self, *, first_step: int, num_steps: int) -> None:
         """Keep the records before `first_step`; a line cut off by a crash is dropped with the rest."""
         kept = [line for line in self._lines() if _is_before(line, first_step)]
-        draft = self._path.with_suffix(".draft")
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text("".join(f"{line}\n" for line in kept))
-        draft.replace(self._path)
+        write_whole(self._path, "".join(f"{line}\n" for line in kept).encode())
 
     def log(self, record: Record) -> None:
         """Append one line."""

@@ -65,15 +65,14 @@ def sample_rollout(
     groups = range(first_group, first_group + len(prompts))
     generators = [generator(seed, "rollout", step, group) for group in groups]
     conditioning = policy.conditioning([prompt for prompt in prompts for _ in range(config.candidates)])
-    device = next(policy.transformer.parameters()).device
-    latents_BND = _initial_noise(policy, generators, config).to(device)
+    latents_BND = _initial_noise(policy, generators, config).to(policy.device)
     rule = STEP_RULES[config.step]
     steps = []
     for index in range(len(policy.sigmas) - 1):
         transition = _transition(policy, rule, latents_BND, index, conditioning, config.eta)
         next_latents_BND = transition.mean_BND
         if transition.is_stochastic:
-            noise_BND = _noise(generators, config.candidates, policy.latent_shape).to(device)
+            noise_BND = _noise(generators, config.candidates, policy.latent_shape).to(policy.device)
             next_latents_BND = next_latents_BND + transition.std * noise_BND
             steps.append(
                 StochasticStep(

@@ -51,7 +51,7 @@ def check_judge(rewards: RewardSource, rollout: Rollout) -> None:
 
 def _check_images(policy: Policy, prompt: str, config: TrainConfig) -> None:
     latents = torch.randn(1, *policy.latent_shape, generator=torch.Generator().manual_seed(0))
-    latents = latents.to(next(policy.transformer.parameters()).device)
+    latents = latents.to(policy.device)
     conditioning = policy.conditioning([prompt])
     ours = sample_deterministic(policy, latents, conditioning)
     theirs = policy.pipeline_images(latents, conditioning).cpu()

@@ -26,6 +26,7 @@ from reward_client import RewardClient
 from shared_schemas.reward import JudgeIdentity
 from shared_schemas.rubrics import RubricContent, RubricVersion
 from trainer.config import TrainConfig, load_config
+from trainer.errors import ConfigError
 from trainer.export import RubricText, export_run
 from trainer.monitors import Monitor
 from trainer.train import train
@@ -35,6 +36,9 @@ RUBRIC_ALIAS = "production"
 
 _HERE = Path(__file__).parent
 _RECIPE = Path(str(files("trainer"))) / "configs" / "tiny_flux.toml"
+
+_OWNED = ("output_dir", "model.", "data.", "evaluation.prompts", "reward.url", "reward.rubric")
+"""Keys that hang together with what the demo builds: drawings of 32 pixels, their captions, its own service."""
 
 SMOKE_OVERRIDES = ("steps=4", "evaluation.every=2", "evaluation.images_per_prompt=2", "rollout.prompts_per_step=8")
 """A run of seconds that goes through every room but learns nothing worth showing."""
@@ -75,6 +79,7 @@ def run_demo(
 
     Raises `TrainerError`, `RewardClientError` or `ServiceDidNotStartError` when a chapter cannot be finished.
     """
+    demo_config(settings, model=Path("built below"), url=DEFAULT_URL)  # a mistake shows before minutes of work
 
     def stage_unless_stopped(name: str, done: int, total: int) -> None:
         stage(name, done, total)
@@ -97,7 +102,10 @@ def run_demo(
 
 
 def demo_config(settings: DemoSettings, *, model: Path, url: str) -> TrainConfig:
-    """The shipped recipe with the demo's own paths, and the prompt files it names."""
+    """The shipped recipe with the demo's own paths, and the prompt files it names. Raises `ConfigError`."""
+    for override in settings.overrides:
+        if override.startswith(_OWNED):
+            raise ConfigError(f"{override!r}: the demo sets this itself; `arr train` takes any recipe")
     files = settings.output / "prompts"
     files.mkdir(parents=True, exist_ok=True)
     for name, prompts in (("train", TRAIN_PROMPTS), ("all", PROMPTS)):

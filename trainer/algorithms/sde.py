@@ -54,7 +54,10 @@ Reduce = Literal["mean", "sum"]
 
 
 def gaussian_log_prob(sample_BND: Tensor, mean_BND: Tensor, std: float, *, reduction: Reduce) -> Tensor:
-    """Log density of N(mean, std²) at the sample, reduced over N and D → [B], float64."""
+    """Log density of N(mean, std²) at the sample, reduced over N and D → [B], float64.
+
+    The definition; training uses `gaussian_log_ratio`, which loses no digits.
+    """
     error_BND = sample_BND.double() - mean_BND.double()
     log_prob_BND = -(error_BND**2) / (2.0 * std**2) - math.log(std) - 0.5 * math.log(2.0 * math.pi)
     return _reduce(log_prob_BND, reduction)

@@ -20,6 +20,8 @@ class Policy(Protocol):
 
     transformer: torch.nn.Module
     """The denoiser that carries the adapter."""
+    device: torch.device
+    """Where it computes; latents live there."""
     latent_shape: tuple[int, int]
     """(N, D)."""
     sigmas: tuple[float, ...]

@@ -26,7 +26,7 @@ def attach_lora(
         init_lora_weights=True,
         target_modules=linear_layers(transformer) if targets == "all-linear" else list(targets),
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         torch.manual_seed(seed)
         transformer.add_adapter(config, adapter_name=ADAPTER_NAME)
     for parameter in trainable_parameters(transformer):

@@ -1,7 +1,11 @@
 from pathlib import Path
 from threading import Event
 
+import pytest
+
 from arr.demo.run import DemoSettings, forget_finished_runs, run_demo
+from arr.demo.stages import silent
+from trainer.errors import ConfigError
 from trainer.monitors import Monitors
 
 
@@ -16,6 +20,21 @@ def test_stopping_during_pre_training_leaves_at_once_and_keeps_nothing_half_done
     assert run_demo(settings, stage=stage, monitor=Monitors(), announce=print, stop=stop) is None
     assert seen == [("autoencoder", 1)]
     assert list(settings.cache.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stps=5", "stps: Extra inputs are not permitted"),
+        ("model.resolution=64", "the demo sets this itself"),
+        ("reward.dispreferred=2.0", "must be above dispreferred"),
+    ],
+)
+def test_a_mistaken_override_shows_before_anything_is_built(tmp_path: Path, override: str, message: str) -> None:
+    settings = DemoSettings(output=tmp_path / "out", cache=tmp_path / "cache", overrides=(override,))
+    with pytest.raises(ConfigError, match=message):
+        run_demo(settings, stage=silent, monitor=Monitors(), announce=print, stop=Event())
+    assert not settings.cache.exists()
 
 
 def _run(folder: Path, *, is_finished: bool) -> Path:
