@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
-Url = Annotated[str, typer.Option("--url", metavar="URL", help="Where `arr serve` listens.")]
+Url = Annotated[str, typer.Option("--url", envvar="ARR_URL", metavar="URL", help="Where `arr serve` listens.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @contextmanager
-def connected(url: str) -> Iterator["RewardClient"]:
-    """Open a client on the service at `url`.
+def connected(url: str, *, or_else: str = "") -> Iterator["RewardClient"]:
+    """Open a client on the service at `url`; `or_else` says how the command does without one.
 
     What the service or the client refuses ends the command with one line. Nothing is retried: a person at a terminal
     would rather know.
@@ -31,7 +31,7 @@ def connected(url: str) -> Iterator["RewardClient"]:
         with RewardClient(url, retries=RetryPolicy(attempts=1)) as client:
             yield client
     except ServiceUnavailable as error:
-        hint = f"; is `arr serve` running at {url}?" if error.problem is None else ""
+        hint = f"; is `arr serve` running at {url}? {or_else}" if error.problem is None else ""
         fail(f"{error}{hint}")
     except RewardClientError as error:
         fail(str(error))

@@ -47,7 +47,7 @@ def export(
 
     rubric = None
     if not offline:
-        with connected(recipe.reward.url) as client:
+        with connected(recipe.reward.url, or_else="Or leave the rubric's text out with --offline") as client:
             pinned = client.resolve_rubric(recipe.reward.rubric)
             if pinned.version is not None:
                 version = client.get_rubric(pinned.name, pinned.version)

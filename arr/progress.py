@@ -1,16 +1,22 @@
 """Long work as people watch it: a bar per stage, the numbers that matter beside training, a line per evaluation."""
 
+import time
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 
 from trainer.records import EvaluationRecord, Record, StepRecord
 
 
 class RunProgress:
-    """Draws on a terminal. Its `start` and `log` make it a `trainer.monitors.Monitor`."""
+    """Draws on a terminal. Its `start` and `log` make it a `trainer.monitors.Monitor`.
+
+    While it draws, a request that is tried again is a line above the bar, in place of stamina's log.
+    """
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -23,9 +29,14 @@ class RunProgress:
         )
         self._tasks: dict[str, TaskID] = {}
         self._num_steps = 0
+        self._former_hooks = get_on_retry_hooks()
+        self._silent_until = 0.0
+        self._retry_lock = Lock()
 
     def __enter__(self) -> Self:
         """Start drawing."""
+        self._former_hooks = get_on_retry_hooks()
+        set_on_retry_hooks([self._announce_retry])
         self._progress.start()
         return self
 
@@ -34,6 +45,7 @@ class RunProgress:
     ) -> None:
         """Stop drawing."""
         self._progress.stop()
+        set_on_retry_hooks(self._former_hooks)
 
     def stage(self, stage: str, done: int, total: int, *, note: str = "") -> None:
         """Show that `done` of `total` units of a stage are done."""
@@ -44,6 +56,14 @@ class RunProgress:
     def announce(self, text: str) -> None:
         """Print a line above the bar."""
         self._progress.console.print(text, markup=False)
+
+    def _announce_retry(self, details: RetryDetails) -> None:
+        """One line per wait: requests in flight together fail together."""
+        with self._retry_lock:
+            now = time.monotonic()
+            if now >= self._silent_until:
+                self._silent_until = now + details.wait_for
+                self.announce(f"{details.caused_by}; trying again in {details.wait_for:.1f} s")
 
     def start(self, *, first_step: int, num_steps: int) -> None:
         """See `Monitor.start`."""

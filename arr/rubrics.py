@@ -124,6 +124,7 @@ def alias(
 def _read_request(file: Path) -> "PublishRequest":
     from pydantic import ValidationError
 
+    from shared_schemas.messages import in_one_line
     from shared_schemas.rubrics import PublishRequest, RubricContent
 
     try:
@@ -133,9 +134,7 @@ def _read_request(file: Path) -> "PublishRequest":
             return PublishRequest.model_validate(wanted)
         return PublishRequest(content=RubricContent.model_validate(data))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        fail(f"{file}: {where}: {first['msg'].removeprefix('Value error, ')}", code=ExitCode.USAGE)
+        fail(f"{file}: {in_one_line(error, whole='the file')}", code=ExitCode.USAGE)
     except (ValueError, OSError) as error:
         fail(f"{file} is not JSON: {error}", code=ExitCode.USAGE)
 

@@ -1,9 +1,12 @@
 """`arr train`: run a recipe."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -23,8 +26,8 @@ def train(
 ) -> None:
     """Train an adapter on the rewards of a running service.
 
-    Everything goes to the recipe's `output_dir`. Ctrl-C (or SIGTERM) finishes the step, saves and leaves; the same
-    command goes on where it stopped, to the same curve. A second Ctrl-C leaves at once.
+    Everything goes to the recipe's `output_dir`. Ctrl-C (or SIGTERM, or a closed terminal) finishes the step, saves
+    and leaves; the same command goes on where it stopped, to the same curve. A second Ctrl-C leaves at once.
 
     ```
     arr demo                                 # leaves a model, prompts and demo_out/recipe.toml
@@ -64,25 +67,38 @@ def train(
 
 @contextmanager
 def stop_on_signal() -> Iterator[Event]:
-    """Turn the first SIGINT or SIGTERM into an event; the second acts as ever."""
-    import signal
-    from types import FrameType
+    """Turn the first SIGINT, SIGTERM or SIGHUP into an event; a second SIGINT or SIGTERM raises `SystemExit`.
 
+    Raised, so that every `with` block is left in order. A closed terminal sends SIGHUP, more than once; where it is
+    ignored (`nohup`), it stays so.
+    """
     stop = Event()
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, frame: FrameType | None) -> None:
-        note("stopping after this step; once more to leave at once")
+        if number == signal.SIGHUP:
+            _discard_unwritable_output()
+        elif stop.is_set():
+            raise SystemExit(128 + number)
         stop.set()
-        restore()
+        note("stopping after this step; once more to leave at once")
 
-    def restore() -> None:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-    for number in former:
-        signal.signal(number, ask)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    former = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield stop
     finally:
-        restore()
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _discard_unwritable_output() -> None:
+    """Point standard output and error nowhere where their terminal is gone: a progress bar must not end the step."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)

@@ -8,8 +8,6 @@ RewardClientError
 A group that could not be judged is none of these: it is a result with `status = failed`.
 """
 
-from pydantic import ValidationError
-
 from shared_schemas.problems import Problem
 
 
@@ -37,11 +35,3 @@ class ServiceUnavailable(RewardClientError):  # noqa: N818 - reads as what happe
 
 class ProtocolError(RewardClientError):
     """The answer is not what this client understands: wrong address, or versions too far apart."""
-
-
-def in_one_line(error: ValidationError) -> str:
-    """What pydantic refuses first: `prompt: Input should be a valid string`."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message

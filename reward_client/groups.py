@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from reward_client.errors import in_one_line
 from reward_client.images import Image, is_batch, to_png
+from shared_schemas.messages import in_one_line
 from shared_schemas.reward import Group
 
 

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from reward_client import calls
 from reward_client.calls import Call
-from reward_client.errors import in_one_line
 from reward_client.groups import CandidateGroup, encode_groups
 from reward_client.result import RewardResult
+from shared_schemas.messages import in_one_line
 from shared_schemas.reward import CachePolicy, RewardRequest, RewardResponse, RewardScheme, Run
 from shared_schemas.rubrics import RubricIdentity
 

@@ -118,7 +118,7 @@ class RewardClient:
         return self._send(calls.readiness())
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. A call still in flight on another thread is not tried again."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -133,8 +133,11 @@ class RewardClient:
 
     def _send(self, call: Call[T]) -> T:
         deadline = Deadline(call.deadline or self._patience)
+        decide = backoff(deadline)
         # No arguments: stamina would write their `repr`, megabytes of images, into the log of every retry.
-        return self._retrying(backoff(deadline), lambda: self._attempt(call, deadline))
+        return self._retrying(
+            lambda error: not self._http.is_closed and decide(error), lambda: self._attempt(call, deadline)
+        )
 
     def _attempt(self, call: Call[T], deadline: Deadline) -> T:
         request = call.request(self._http, timeout_seconds=deadline.remaining_seconds())

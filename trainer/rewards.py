@@ -5,9 +5,10 @@ The one rule: no number is ever made up here. A group without a reward is NaN an
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
+from threading import BoundedSemaphore, Thread
 from types import TracebackType
 from typing import Self
 
@@ -32,7 +33,6 @@ class Pinned:
 
     rubric: RubricIdentity
     judge: JudgeIdentity
-    is_pixel_judge: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ class RewardSource:
         self.pinned = _pin(config)
         patience = RetryPolicy(attempts=_NO_LIMIT, deadline=timedelta(seconds=config.deadline_seconds))
         self._client = RewardClient(config.url, retries=patience)
-        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="rewards")
+        self._turns = BoundedSemaphore(num_threads)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -69,8 +69,7 @@ class RewardSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drop what was not yet sent and close the connections."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """Close the connections; what is under way ends unheard, and nobody waits for it."""
         self._client.close()
 
     def post(self, rollout: Rollout, *, step: int) -> Future[RewardResult]:
@@ -85,7 +84,18 @@ class RewardSource:
 
     def post_groups(self, groups: Sequence[CandidateGroup], *, step: int) -> Future[RewardResult]:
         """Ask for the rewards of any groups; returns at once."""
-        return self._threads.submit(self._reward, tuple(groups), step)
+        future: Future[RewardResult] = Future()
+        # A daemon, as no pool has them: a service that hangs must not keep a run from ending.
+        Thread(target=self._fulfil, args=(future, tuple(groups), step), name="rewards", daemon=True).start()
+        return future
+
+    def probe(self, group: CandidateGroup) -> GroupResult:
+        """Have one group judged beside all steps: that it was not is an answer here, whatever the budget of a step.
+
+        Raises `RewardsUnavailable` when the service gave no answer, or another rubric or judge did.
+        """
+        (result,) = self._answer(self.post_groups([group], step=0)).results
+        return result
 
     def collect(self, pending: Sequence[Future[RewardResult]]) -> StepRewards:
         """Wait for all posted micro-batches of a step.
@@ -105,6 +115,13 @@ class RewardSource:
             judge_calls=sum(answer.response.usage.judge_calls for answer in answers),
             wait_seconds=waited,
         )
+
+    def _fulfil(self, future: Future[RewardResult], groups: tuple[CandidateGroup, ...], step: int) -> None:
+        with self._turns:
+            try:
+                future.set_result(self._reward(groups, step))
+            except BaseException as error:  # noqa: BLE001 - raised where the future is asked
+                future.set_exception(error)
 
     def _reward(self, groups: tuple[CandidateGroup, ...], step: int) -> RewardResult:
         return self._client.reward(
@@ -156,4 +173,4 @@ def _pin(config: RewardConfig) -> Pinned:
             "the reward service judges with its built-in pixel judge, which is not a preference model; point it at "
             "a vision-language model (ARR_JUDGE_URLS), or set reward.allow_pixel_judge = true"
         )
-    return Pinned(rubric=rubric, judge=readiness.judge, is_pixel_judge=readiness.pixel_judge)
+    return Pinned(rubric=rubric, judge=readiness.judge)

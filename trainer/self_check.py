@@ -42,9 +42,12 @@ def check_policy(policy: Policy, config: TrainConfig, *, prompts: tuple[str, ...
 
 
 def check_judge(rewards: RewardSource, rollout: Rollout) -> None:
-    """Have one pair judged: the address, the rubric, the image path and the judge work together."""
+    """Have one pair judged: the address, the rubric, the image path and the judge work together.
+
+    Raises `SelfCheckError` with the judge's reason, or `RewardsUnavailable` when the service did not answer.
+    """
     group = CandidateGroup(id="probe", prompt=rollout.prompts[0], candidates=tuple(rollout.images_B3HW[:2]))
-    (result,) = rewards.collect([rewards.post_groups([group], step=0)]).results
+    result = rewards.probe(group)
     if result.status is Status.FAILED and result.error is not None:
         raise SelfCheckError(f"the judge did not judge the probe pair: {result.error.type}: {result.error.detail}")
 

@@ -11,6 +11,8 @@ from typing import Annotated
 from pydantic import AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared_schemas.messages import first_refusal
+
 ENV_PREFIX = "ARR_"
 
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
@@ -135,9 +137,8 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        first = error.errors()[0]
-        name = f"{ENV_PREFIX}{'_'.join(str(part) for part in first['loc']).upper()}"
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from error
+        path, message = first_refusal(error)
+        raise SettingsError(f"{ENV_PREFIX}{'_'.join(path).upper()}: {message}") from error
 
 
 def _is_loopback(host: str) -> bool:

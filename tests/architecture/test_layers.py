@@ -26,16 +26,15 @@ def imports_of(source: str, *, module: str, is_package: bool) -> Iterator[Import
     package = module if is_package else module.rpartition(".")[0]
 
     def visit(node: ast.AST, at_import_time: bool) -> Iterator[Import]:
+        targets, line = [], 0
         match node:
-            case ast.Import(names=names):
+            case ast.Import(names=names, lineno=line):
                 targets = [alias.name for alias in names]
-            case ast.ImportFrom(module=name, names=names, level=level):
+            case ast.ImportFrom(module=name, names=names, level=level, lineno=line):
                 parts = package.split(".")[: len(package.split(".")) - level + 1] if level else []
                 base = ".".join([*parts, *([name] if name else [])])
                 targets = [base, *(f"{base}.{alias.name}" for alias in names)]
-            case _:
-                targets = []
-        yield from (Import(module=target, at_import_time=at_import_time, line=node.lineno) for target in targets)
+        yield from (Import(module=target, at_import_time=at_import_time, line=line) for target in targets)
         lazy = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or (
             isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         )

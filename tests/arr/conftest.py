@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from PIL import Image, ImageDraw
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from arr.main import app
 

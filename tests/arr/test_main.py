@@ -4,8 +4,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 import pytest
-from click.testing import Result
 from typer.main import get_command
+from typer.testing import Result
 
 from arr.main import app
 

@@ -1,10 +1,19 @@
-"""`arr train` and `arr export`: mistakes in a recipe are said at once, in one line."""
+"""`arr train` and `arr export`: mistakes are said at once, in one line, and signals stop a run in order."""
 
-from collections.abc import Callable
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from click.testing import Result
+from typer.testing import Result
+
+from arr.service_process import running_service
+from arr.train import stop_on_signal
 
 RECIPE = Path(__file__).parents[2] / "trainer" / "configs" / "tiny_flux.toml"
 
@@ -33,3 +42,87 @@ def test_exporting_a_run_that_never_was_is_one_line(arr: Callable[..., Result], 
     result = arr("export", RECIPE, f"output_dir={tmp_path / 'run'}", "--offline")
     assert result.exit_code == 2
     assert str(tmp_path / "run") in result.stderr.replace("\n", "")
+
+
+def test_exporting_without_a_service_names_the_way_without_one(
+    arr: Callable[..., Result], free_port: Callable[[], int]
+) -> None:
+    result = arr("export", RECIPE, f"reward.url=http://127.0.0.1:{free_port()}")
+    assert result.exit_code == 1
+    assert "is `arr serve` running" in result.stderr
+    assert "--offline" in result.stderr
+
+
+@pytest.fixture
+def not_under_nohup() -> Iterator[None]:
+    """SIGHUP as a terminal leaves it, however these tests were started."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, former)
+
+
+def _raise_in_turn(*numbers: signal.Signals) -> None:
+    for number in numbers:
+        signal.raise_signal(number)
+
+
+@pytest.mark.usefixtures("not_under_nohup")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_asks_to_stop_and_the_former_handlers_come_back(number: signal.Signals) -> None:
+    former = signal.getsignal(number)
+    with stop_on_signal() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(number)
+        assert stop.is_set()
+    assert signal.getsignal(number) is former
+
+
+@pytest.mark.usefixtures("not_under_nohup")
+def test_a_closed_terminal_may_say_so_twice() -> None:
+    with stop_on_signal() as stop:
+        _raise_in_turn(signal.SIGHUP, signal.SIGHUP)
+        assert stop.is_set()
+
+
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signal() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+@pytest.mark.usefixtures("not_under_nohup")
+def test_a_second_signal_leaves_at_once_and_takes_the_service_along(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SystemExit) as left,
+        stop_on_signal(),
+        running_service(tmp_path / "data", log=tmp_path / "log") as service,
+    ):
+        _raise_in_turn(signal.SIGHUP, signal.SIGTERM)
+    assert left.value.code == 128 + signal.SIGTERM
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(service.url, trust_env=False)
+
+
+@pytest.mark.usefixtures("not_under_nohup")
+def test_a_run_whose_terminal_closes_can_still_write() -> None:
+    script = (
+        "import fcntl, sys, termios; from arr.train import stop_on_signal\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "with stop_on_signal() as stop:\n"
+        "    print('ready', flush=True)\n"
+        "    assert stop.wait(30)\n"
+        "    print('a step', flush=True)\n"
+        "sys.exit(7)"
+    )
+    terminal, other = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=other, stdout=other, stderr=other, start_new_session=True
+    )
+    os.close(other)
+    assert b"ready" in os.read(terminal, 100)
+    os.close(terminal)
+    assert process.wait(timeout=30) == 7

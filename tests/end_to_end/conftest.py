@@ -1,6 +1,5 @@
-"""A service with a published rubric set, and recipes that train a tiny FLUX on its rewards."""
+"""A service with a published rubric set, and recipes that train on its rewards."""
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -8,21 +7,9 @@ from typing import Any
 
 import pytest
 
-from arr.demo.tiny_flux import build_random_tiny_flux
 from arr.service_process import ServiceProcess, running_service
 from reward_client import RewardClient
 from shared_schemas.rubrics import Criterion, RubricContent
-from trainer.config import TrainConfig
-
-PROMPTS = ("a red circle", "a blue square", "a green triangle")
-
-
-@pytest.fixture(scope="session")
-def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory of a real FluxPipeline of a few hundred thousand random parameters."""
-    directory = tmp_path_factory.mktemp("models") / "tiny-flux"
-    build_random_tiny_flux(directory, seed=0)
-    return directory
 
 
 @pytest.fixture
@@ -43,33 +30,12 @@ def rubric(service_url: str) -> str:
 
 
 @pytest.fixture
-def make_values(tiny_flux: Path, tmp_path: Path, service_url: str, rubric: str) -> Callable[..., dict[str, Any]]:
-    """`make_values(steps=2, reward={…})`: the values of a recipe, sections merged with what is given."""
+def make_values(
+    make_values: Callable[..., dict[str, Any]], service_url: str, rubric: str
+) -> Callable[..., dict[str, Any]]:
+    """The recipe of all tests, on this service and rubric set unless another is given."""
 
-    def make(**changes: Any) -> dict[str, Any]:
-        prompts = tmp_path / "prompts.jsonl"
-        prompts.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in PROMPTS))
-        values: dict[str, Any] = {
-            "output_dir": str(tmp_path / "run"),
-            "steps": 2,
-            "num_threads": 1,
-            "model": {"path": str(tiny_flux), "dtype": "float32", "resolution": 32, "max_sequence_length": 12},
-            "lora": {"rank": 4, "alpha": 8},
-            "data": {"prompts": str(prompts)},
-            "rollout": {"prompts_per_step": 8, "micro_batches": 4},
-            "reward": {"url": service_url, "rubric": rubric, "allow_pixel_judge": True, "tie_margin": 0.0},
-            "optimizer": {"learning_rate": 1e-3},
-            "checkpoint": {"every": 1},
-            "evaluation": {"prompts": str(prompts), "every": 2, "images_per_prompt": 2},
-        }
-        for name, value in changes.items():
-            values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
-        return values
+    def make(*, reward: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+        return make_values(reward={"url": service_url, "rubric": rubric} | (reward or {}), **changes)
 
     return make
-
-
-@pytest.fixture
-def make_config(make_values: Callable[..., dict[str, Any]]) -> Callable[..., TrainConfig]:
-    """The same as a `TrainConfig`."""
-    return lambda **changes: TrainConfig.model_validate(make_values(**changes))

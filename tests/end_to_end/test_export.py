@@ -43,7 +43,8 @@ def _draw(script: str, model: Path, adapter: Path | str, folder: Path) -> torch.
     command = [sys.executable, "-c", script, str(model), str(adapter), str(folder / "latents.safetensors"), str(output)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert finished.returncode == 0, finished.stderr[-2000:]
-    return load_file(output)["image"]
+    image: torch.Tensor = load_file(output)["image"]
+    return image
 
 
 @pytest.fixture

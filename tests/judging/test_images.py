@@ -31,7 +31,8 @@ def pixels_of(data: bytes) -> list[list[list[int]]]:
     """The pixels that the judge gets, decoded from the file that it gets."""
     with Image.open(io.BytesIO(read_png(data).png)) as image:
         assert image.mode == "RGB"
-        return np.asarray(image).tolist()
+        pixels: list[list[list[int]]] = np.asarray(image).tolist()
+        return pixels
 
 
 def with_chunk(data: bytes, kind: bytes, content: bytes) -> bytes:

@@ -3,23 +3,20 @@ import base64
 import io
 import json
 import math
-import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from PIL import Image, ImageStat
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from services.reward_api.app import create_app
 from services.reward_api.settings import Settings
@@ -80,33 +77,11 @@ def completion(log_odds: float) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _serving(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
-    try:
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., str]]:
-    """Serve an app over real HTTP, on a free port unless one is given; returns its URL."""
-    with ExitStack() as stack:
-        yield lambda app, **options: stack.enter_context(_serving(app, **options))
-
-
 @pytest.fixture(scope="session")
-def judge_house() -> Iterator[tuple[Starlette, str]]:
+def judge_house(serving: Callable[..., AbstractContextManager[str]]) -> Iterator[tuple[Starlette, str]]:
     """One server for the scripted judges of all tests, each under a path of its own."""
     house = Starlette()
-    with _serving(house) as url:
+    with serving(house) as url:
         yield house, url
 
 
@@ -128,7 +103,8 @@ def running(tmp_path: Path, judge: ScriptedJudge) -> Running:
 
     @asynccontextmanager
     async def run(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-        app = create_app(Settings(**({"data_dir": tmp_path, "judge_urls": (judge.url,)} | settings)))
+        values: dict[str, Any] = {"data_dir": tmp_path, "judge_urls": (judge.url,)} | settings
+        app = create_app(Settings(**values))
         async with app.router.lifespan_context(app) as state:
 
             async def with_state(scope: Scope, receive: Receive, send: Send) -> None:

@@ -39,7 +39,9 @@ async def test_a_judge_that_considers_the_labels_too_little_gives_no_reward(runn
     groups, images = [PAIR], {"a": png(1.0), "b": png(0.0)}
     async with running(judge_urls=(), min_label_mass=1.0) as service:  # the pixel judge: 0.999
         [result] = parsed(await ask(service, groups, images, rubric="t2i@none")).results
-        assert (result.status, result.rewards, result.error.type) == ("failed", None, "judge-off-topic")
+        assert (result.status, result.rewards) == ("failed", None)
+        assert result.error is not None
+        assert result.error.type == "judge-off-topic"
     async with running(judge_urls=(), min_label_mass=0.99) as service:
         [result] = parsed(await ask(service, groups, images, rubric="t2i@none")).results
         assert result.status == "scored"

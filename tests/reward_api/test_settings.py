@@ -11,24 +11,24 @@ def test_the_defaults_need_no_other_server() -> None:
 
 
 def test_empty_text_means_not_set() -> None:
-    settings = Settings(database_url="", judge_urls="", judge_model="", judge_api_key="")  # type: ignore[arg-type]
+    settings = Settings(database_url="", judge_urls="", judge_model="", judge_api_key="")
     assert settings == Settings()
 
 
 def test_the_judge_is_named_by_a_url() -> None:
-    settings = Settings(judge_urls=" http://gpu:8000/v1 ,")  # type: ignore[arg-type]
+    settings = Settings(judge_urls=" http://gpu:8000/v1 ,")
     assert settings.judge_urls == ("http://gpu:8000/v1",)
     assert not settings.uses_pixel_judge
 
 
 def test_the_api_key_is_not_shown() -> None:
-    settings = Settings(judge_api_key="hunter2")  # type: ignore[arg-type]
+    settings = Settings(judge_api_key="hunter2")
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in settings.model_dump_json()
 
 
 def test_a_key_read_from_a_file_loses_its_line_break() -> None:
-    settings = Settings(judge_api_key="hunter2\n")  # type: ignore[arg-type]
+    settings = Settings(judge_api_key="hunter2\n")
     assert settings.judge_api_key is not None
     assert settings.judge_api_key.get_secret_value() == "hunter2"
 

@@ -1,13 +1,10 @@
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,28 +15,6 @@ from reward_client import AsyncRewardClient, RewardClient
 from services.reward_api.app import create_app
 from services.reward_api.settings import Settings
 from shared_schemas.rubrics import Criterion, RubricContent, Task
-
-
-@contextmanager
-def _serving(app: ASGIApp) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
-    try:
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[ASGIApp], str]]:
-    """Serve an app over real HTTP on a free port; returns its URL."""
-    with ExitStack() as stack:
-        yield lambda app: stack.enter_context(_serving(app))
 
 
 @pytest.fixture

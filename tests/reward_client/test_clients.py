@@ -34,7 +34,8 @@ def test_rewards_come_back_as_one_array_with_nan_for_ties(client, groups) -> Non
     result = client.reward(groups, rubric="colours")
     assert [item.id for item in result.results] == ["g0", "second", "g2"]
     nan = float("nan")
-    np.testing.assert_array_equal(result.rewards, np.float32([[1.0, -0.1], [-0.1, 1.0], [nan, nan]]))
+    expected = np.array([[1.0, -0.1], [-0.1, 1.0], [nan, nan]], dtype=np.float32)
+    np.testing.assert_array_equal(result.rewards, expected)
     assert result.rewards.dtype == np.float32
     assert (result.num_scored, result.num_tied, result.num_failed) == (2, 1, 0)
 

@@ -17,7 +17,7 @@ from reward_client import (
 from reward_client.retries import retry_after
 
 FAST = RetryPolicy(attempts=4, wait_initial=timedelta(milliseconds=1), wait_max=timedelta(milliseconds=2))
-OK = (200, {})
+OK: tuple[int, dict[str, str]] = (200, {})
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -139,3 +139,17 @@ def test_retry_after_is_read_in_both_its_forms() -> None:
     assert timedelta(seconds=55) < wait <= timedelta(seconds=60)
     assert retry_after({"Retry-After": "soon"}) is None
     assert retry_after({}) is None
+
+
+def test_a_client_that_was_closed_meanwhile_does_not_ask_again(serve, scripted) -> None:
+    service = scripted((503, {}))
+
+    async def close_then_answer(scope, receive, send) -> None:
+        if scope["type"] == "http":
+            client.close()
+        await service(scope, receive, send)
+
+    client = RewardClient(serve(close_then_answer), retries=FAST)
+    with pytest.raises(ServiceUnavailable):
+        client.resolve_rubric("x")
+    assert len(service.times) == 1

@@ -62,7 +62,7 @@ def test_a_step_along_the_gradient_makes_the_preferred_candidate_likelier_than_t
     with torch.no_grad():
         for parameter in trainable_parameters(policy.transformer):
             if parameter.grad is not None:
-                parameter -= 50.0 * parameter.grad
+                parameter.sub_(50.0 * parameter.grad)
     gains = torch.zeros(2)
     for rollout in rollouts:
         for step in rollout.steps:
@@ -122,7 +122,7 @@ def test_the_kl_pulls_a_moved_adapter_back_and_is_reported(
         position = 0
         for parameter in trainable_parameters(policy.transformer):
             if parameter.grad is not None:
-                parameter -= 1.0 * pull[position : position + parameter.numel()].view_as(parameter)
+                parameter.sub_(pull[position : position + parameter.numel()].view_as(parameter))
                 position += parameter.numel()
     after = _backward(policy, config, rollouts, [[1.0, -1.0], [1.0, -1.0]])
     assert after is not None

@@ -22,7 +22,8 @@ from arr.demo.shapes import (
 
 def is_coloured(image: Pixels) -> np.ndarray:
     """Where a pixel is well away from the paper: [32, 32]."""
-    return np.abs(image.astype(int) - BACKGROUND).sum(axis=2) > 150
+    distance: np.ndarray = np.abs(image.astype(int) - BACKGROUND).sum(axis=2)
+    return distance > 150
 
 
 def test_there_are_fifteen_captions_and_each_reads_back_as_its_drawing() -> None:

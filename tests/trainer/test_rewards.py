@@ -1,0 +1,101 @@
+"""The trainer's connection to the service, where the service misbehaves; training on it is in tests/end_to_end."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from reward_client import CandidateGroup
+from services.reward_api.app import create_app
+from services.reward_api.settings import Settings
+from shared_schemas.reward import Status
+from trainer.config import RewardConfig
+from trainer.errors import RewardsUnavailable, SelfCheckError
+from trainer.policies.flux import FluxConditioning
+from trainer.rewards import RewardSource
+from trainer.rollout import Rollout
+from trainer.self_check import check_judge
+
+BLACK_AND_WHITE = torch.stack([torch.zeros(3, 16, 16), torch.ones(3, 16, 16)])
+GROUP = CandidateGroup("a red circle", tuple(BLACK_AND_WHITE), id="g")
+
+
+@pytest.fixture
+def rollout() -> Rollout:
+    nothing = FluxConditioning(prompt_embeds_BLE=torch.zeros(2, 1, 1), pooled_embeds_BC=torch.zeros(2, 1))
+    return Rollout(
+        group_ids=("g",), prompts=("a red circle",), conditioning=nothing, steps=(), images_B3HW=BLACK_AND_WHITE
+    )
+
+
+@pytest.fixture
+def retries() -> Iterator[list[RetryDetails]]:
+    """Every retry that is scheduled during the test."""
+    former = get_on_retry_hooks()
+    seen: list[RetryDetails] = []
+
+    def note(details: RetryDetails) -> None:
+        seen.append(details)
+
+    set_on_retry_hooks([note])
+    yield seen
+    set_on_retry_hooks(former)
+
+
+@pytest.fixture
+def off_topic_url(serve: Callable[[ASGIApp], str], tmp_path: Path) -> str:
+    """A service that trusts no verdict of its judge."""
+    return serve(create_app(Settings(data_dir=tmp_path, min_label_mass=1.0)))
+
+
+def _source(url: str) -> RewardSource:
+    config = RewardConfig(url=url, rubric="t2i@none", allow_pixel_judge=True, deadline_seconds=60)
+    return RewardSource(config, run_id="test", num_threads=2)
+
+
+def test_a_judge_that_fails_the_probe_pair_is_a_failed_self_check(off_topic_url: str, rollout: Rollout) -> None:
+    with _source(off_topic_url) as rewards, pytest.raises(SelfCheckError, match="probe pair: judge-off-topic"):
+        check_judge(rewards, rollout)
+
+
+def test_the_same_failure_in_a_step_stops_the_run(off_topic_url: str) -> None:
+    with _source(off_topic_url) as rewards, pytest.raises(RewardsUnavailable, match="1 of 1 groups were not judged"):
+        rewards.collect([rewards.post_groups([GROUP], step=0)])
+
+
+def test_a_probe_that_is_judged_is_an_answer(serve: Callable[[ASGIApp], str], tmp_path: Path) -> None:
+    with _source(serve(create_app(Settings(data_dir=tmp_path)))) as rewards:
+        assert rewards.probe(GROUP).status is not Status.FAILED
+
+
+def test_leaving_waits_for_no_hanging_service_and_asks_it_no_more(
+    serve: Callable[[ASGIApp], str], tmp_path: Path, wait_until: Callable[..., None], retries: list[RetryDetails]
+) -> None:
+    service = create_app(Settings(data_dir=tmp_path))
+    asked, release = threading.Event(), threading.Event()
+
+    async def hanging(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("path") != "/reward":
+            await service(scope, receive, send)
+            return
+        asked.set()
+        await asyncio.to_thread(release.wait)
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    url = serve(hanging)
+    try:
+        with _source(url) as rewards:
+            pending = rewards.post_groups([GROUP], step=0)
+            assert asked.wait(timeout=30)
+        assert not pending.done()
+    finally:
+        release.set()
+    wait_until(pending.done, what="the end of the request")
+    assert pending.exception() is not None
+    assert retries == []
