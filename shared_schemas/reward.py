@@ -186,7 +186,9 @@ class Timing(ResponseModel):
     total_ms: float
     """From the first byte handled to the answer."""
     judge_ms: float
-    """Waiting for the judge, queueing included."""
+    """Waiting for the judge's answers."""
+    queue_ms: float
+    """The longest wait of a call for a free slot at the judge."""
     decode_ms: float
     """Decoding, checking and hashing images."""
     overhead_ms: float

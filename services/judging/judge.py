@@ -8,6 +8,7 @@ The one rule: a judge's fault never raises and never becomes a number; whatever 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -59,6 +60,8 @@ class PairAnswer:
     """Tokens the judge read for these calls."""
     completion_tokens: int
     """Tokens the judge wrote for them."""
+    queue_seconds: float = 0.0
+    """The longer wait of its two orders for a free slot."""
 
     @property
     def cached(self) -> bool:
@@ -107,6 +110,7 @@ class _Reply:
     outcome: LabelAnswer | JudgeFailure
     from_cache: bool = False
     judge_calls: int = 0
+    queue_seconds: float = 0.0
 
 
 _Lookup: TypeAlias = Awaitable[dict[str, LabelAnswer]]
@@ -186,14 +190,14 @@ class Judge:
             if isinstance(reply.outcome, JudgeFailure):
                 return reply
             stored = await self._cache.put(key, reply.outcome)
-            return _Reply(outcome=stored, judge_calls=reply.judge_calls)
+            return replace(reply, outcome=stored)
 
         reply = await self._flights.run(key, look_up_or_ask)
         return reply if leads or reply.from_cache else _Reply(outcome=reply.outcome)
 
     async def _reply(self, prompt: PairPrompt) -> _Reply:
         """Ask the judge, with retries. Off-topic answers are failures here, so that they are never stored."""
-        limits, num_calls = self._limits, 0
+        limits, num_calls, queue_seconds = self._limits, 0, 0.0
         try:
             async for attempt in stamina.retry_context(
                 on=self._backoff,
@@ -204,12 +208,15 @@ class Judge:
                 wait_max=limits.max_backoff,
             ):
                 with attempt:
+                    queued = time.perf_counter()
                     async with self._slots:
+                        queue_seconds += time.perf_counter() - queued
                         num_calls += 1
                         answer = await self._backend.ask(prompt, within=limits.call_timeout)
         except BackendError as error:
             return _Reply(outcome=JudgeFailure(type=error.type, detail=error.detail), judge_calls=num_calls)
-        return _Reply(outcome=_on_topic(answer, limits.min_label_mass), judge_calls=num_calls)
+        outcome = _on_topic(answer, limits.min_label_mass)
+        return _Reply(outcome=outcome, judge_calls=num_calls, queue_seconds=queue_seconds)
 
     def _backoff(self, error: Exception) -> bool | float:
         """Whether to try again, or after how many seconds when the judge says so."""
@@ -277,6 +284,7 @@ def _join(forward: _Reply, backward: _Reply, min_label_mass: float) -> PairAnswe
         cached_answers=sum(reply.from_cache for reply in (forward, backward)),
         prompt_tokens=sum(answer.prompt_tokens for answer in paid),
         completion_tokens=sum(answer.completion_tokens for answer in paid),
+        queue_seconds=max(forward.queue_seconds, backward.queue_seconds),
     )
 
 

@@ -140,6 +140,13 @@ _FRAMEWORK_TYPES = {
 }
 
 
+_DETAILS = {
+    HTTPStatus.NOT_FOUND.phrase: "there is nothing at this address; /docs lists every call",
+    HTTPStatus.METHOD_NOT_ALLOWED.phrase: "this address does not take that method; /docs lists every call",
+}
+"""The framework says no more than the status; this says what to do next."""
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Answer every exception below the middleware with a problem document."""
     for kind in (HTTPException, RequestValidationError, StorageError, OperationalError, PoolTimeoutError):
@@ -233,7 +240,7 @@ def _framework_problem(error: HTTPException) -> Response:
     return problem_response(
         status=error.status_code,
         type=_FRAMEWORK_TYPES.get(HTTPStatus(error.status_code), fallback),
-        detail=error.detail,
+        detail=_DETAILS.get(error.detail, error.detail),
         headers=dict(error.headers or {}),
     )
 

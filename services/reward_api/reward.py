@@ -126,9 +126,12 @@ def _response(
 
 def _timing(judged: _Judged, *, total_seconds: float) -> Timing:
     overhead_seconds = total_seconds - judged.judge_seconds - judged.decode_seconds
+    answers = [outcome for outcome in judged.outcomes if isinstance(outcome, PairAnswer)]
+    queue_seconds = max((answer.queue_seconds for answer in answers), default=0.0)
     return Timing(
         total_ms=1000 * total_seconds,
-        judge_ms=1000 * judged.judge_seconds,
+        judge_ms=1000 * (judged.judge_seconds - queue_seconds),
+        queue_ms=1000 * queue_seconds,
         decode_ms=1000 * judged.decode_seconds,
         overhead_ms=1000 * overhead_seconds,
     )

@@ -211,6 +211,15 @@ async def test_never_more_calls_at_once_than_allowed(start_judge: StartJudge, qu
     assert gate.most_in_flight == 3
 
 
+async def test_the_wait_for_a_free_slot_is_reported_apart(start_judge: StartJudge, question: PairQuestion) -> None:
+    gate = Gate(latency_ms=20)
+    judge = await start_judge(gate.app, limits=JudgeLimits(max_concurrent_calls=1))
+    [answer] = answered(await judge.compare([question], deadline=SOON))
+    assert answer.queue_seconds >= 0.02  # the second order waited for the first one's answer
+    [again] = answered(await judge.compare([question], deadline=SOON))
+    assert again.queue_seconds == 0.0  # the cache has no queue
+
+
 async def test_a_passing_fault_is_retried_and_every_attempt_is_counted(
     gate: Gate, start_judge: StartJudge, question: PairQuestion
 ) -> None:

@@ -56,7 +56,7 @@ async def test_the_answer_names_rubric_judge_and_cost(service, ask, png) -> None
     assert (response.usage.judge_calls, response.usage.cached_verdicts) == (2, 0)
     assert (response.usage.prompt_tokens, response.usage.completion_tokens) == (200, 2)
     timing = response.timing
-    assert timing.total_ms == pytest.approx(timing.judge_ms + timing.decode_ms + timing.overhead_ms)
+    assert timing.total_ms == pytest.approx(timing.judge_ms + timing.queue_ms + timing.decode_ms + timing.overhead_ms)
 
 
 async def test_swapping_the_candidates_swaps_the_rewards(service, ask, png) -> None:
