@@ -42,49 +42,40 @@ def _figure(width: float, height: float, num_panels: int = 1) -> tuple[Figure, l
 def learning_curve(outcome: Outcome) -> Figure:
     """Win rate by the judge and accuracy by the ground truth, over training."""
     figure, (judged, truth) = _figure(9.5, 3.4, 2)
-    evaluations = outcome.evaluations
-    steps = [evaluation.step for evaluation in evaluations]
-    judged.axhline(0.5, color=SOFT, linewidth=1)
-    judged.fill_between(
-        steps,
-        [evaluation.overall.low for evaluation in evaluations],
-        [evaluation.overall.high for evaluation in evaluations],
-        color=JUDGE,
-        alpha=0.15,
-        linewidth=0,
-    )
-    judged.plot(
-        steps, [evaluation.overall.win_rate for evaluation in evaluations], color=JUDGE, marker="o", label="all prompts"
-    )
-    judged.plot(
-        steps,
-        [evaluation.held_out.win_rate for evaluation in evaluations],
-        color=HELD_OUT,
-        marker="o",
-        linestyle="--",
-        label="prompts never trained on",
-    )
-    judged.set(title="The judge: win rate against the base", xlabel="training step", ylim=(0.3, 1.0))
-    judged.legend(loc="lower right")
-    truth.axhline(outcome.base_accuracy, color=SOFT, linewidth=1)
-    truth.plot(steps, [evaluation.accuracy for evaluation in evaluations], color=TRUTH, marker="o", label="all prompts")
-    truth.plot(
-        steps,
-        [evaluation.held_out_accuracy for evaluation in evaluations],
-        color=HELD_OUT,
-        marker="o",
-        linestyle="--",
-        label="prompts never trained on",
-    )
-    truth.set(title="Ground truth: clean drawings of the prompt", xlabel="training step", ylim=(0.0, 1.0))
-    truth.legend(loc="lower right")
+    steps = _steps(outcome)
+    low = [evaluation.overall.low for evaluation in outcome.evaluations]
+    high = [evaluation.overall.high for evaluation in outcome.evaluations]
+    judged.fill_between(steps, low, high, color=JUDGE, alpha=0.15, linewidth=0)
+    win_rates = [evaluation.overall.win_rate for evaluation in outcome.evaluations]
+    held_out = [evaluation.held_out.win_rate for evaluation in outcome.evaluations]
+    _two_lines(judged, steps, win_rates, held_out, base=0.5, color=JUDGE)
+    judged.set(title="The judge: win rate against the base", ylim=(0.3, 1.0))
+    accuracies = [evaluation.accuracy for evaluation in outcome.evaluations]
+    held_out = [evaluation.held_out_accuracy for evaluation in outcome.evaluations]
+    _two_lines(truth, steps, accuracies, held_out, base=outcome.base_accuracy, color=TRUTH)
+    truth.set(title="Ground truth: clean drawings of the prompt", ylim=(0.0, 1.0))
     return figure
+
+
+def _steps(outcome: Outcome) -> list[int]:
+    return [evaluation.step for evaluation in outcome.evaluations]
+
+
+def _two_lines(
+    axes: Axes, steps: list[int], overall: list[float], held_out: list[float], *, base: float, color: str
+) -> None:
+    """All prompts solid, held-out ones dashed, over a line at the base's value."""
+    axes.axhline(base, color=SOFT, linewidth=1)
+    axes.plot(steps, overall, color=color, marker="o", label="all prompts")
+    axes.plot(steps, held_out, color=HELD_OUT, marker="o", linestyle="--", label="prompts never trained on")
+    axes.set_xlabel("training step")
+    axes.legend(loc="lower right")
 
 
 def judge_against_truth(outcome: Outcome) -> Figure:
     """Where they part: over training, and pair by pair at the end."""
     figure, (over_time, table) = _figure(9.5, 3.4, 2)
-    steps = [evaluation.step for evaluation in outcome.evaluations]
+    steps = _steps(outcome)
     over_time.axhline(0.0, color=SOFT, linewidth=1)
     over_time.plot(
         steps,
@@ -188,7 +179,7 @@ def all_plots(outcome: Outcome) -> Sequence[tuple[str, str, Figure]]:
     """(file name, caption, figure) in the order of the report."""
     with matplotlib.rc_context(_STYLE):
         return (
-            ("learning_curve", "Judge and ground truth over training", learning_curve(outcome)),
+            ("learning_curve", "The reward curve: judge and ground truth over training", learning_curve(outcome)),
             ("before_after", "The same prompts and noises, before and after", before_after(outcome)),
             ("judge_against_truth", "Where judge and ground truth part", judge_against_truth(outcome)),
             ("signal", "What there was to learn from", signal(outcome)),
