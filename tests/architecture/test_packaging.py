@@ -4,8 +4,6 @@ import subprocess
 import tomllib
 from pathlib import Path, PurePosixPath
 
-import pytest
-
 PACKAGES = ("arr", "reward_client", "services", "shared_schemas", "trainer")
 
 
@@ -22,10 +20,3 @@ def test_every_data_file_of_a_package_is_declared(root: Path) -> None:
         of_its_package = [f"{path.parts[0]}/{pattern}" for pattern in declared.get(path.parts[0], ())]
         patterns = [*declared["*"], *of_its_package]
         assert any(path.match(pattern) for pattern in patterns), f"{path} would be missing from the wheel"
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_every_folder_with_modules_is_a_package(root: Path, package: str) -> None:
-    tracked = [path for path in _tracked(root) if path.parts[0] == package and path.suffix == ".py"]
-    folders = {path.parent for path in tracked}
-    assert folders == {path.parent for path in tracked if path.name == "__init__.py"}
