@@ -8,13 +8,14 @@ import math
 import re
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from reward_client import RewardResult
 from shared_schemas.rubrics import json_digest
 from trainer.algorithms.advantages import Advantages, group_advantages
 from trainer.checkpoint import Checkpoint, CheckpointStore, RunState
@@ -165,7 +166,7 @@ class Trainer:
             judge_calls=rewards.judge_calls,
         )
 
-    def _sample(self) -> tuple[list[Rollout], list[Any]]:
+    def _sample(self) -> tuple[list[Rollout], list[Future[RewardResult]]]:
         """Each micro-batch is posted for reward as soon as it is decoded, while the next one is sampled."""
         config = self._config.rollout
         prompts = self._sampler.batch(self._step, config.prompts_per_step)
