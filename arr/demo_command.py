@@ -87,10 +87,11 @@ def _print_table(results: Sequence["DemoResult"]) -> None:
         "… before, prompts never trained on": [result.outcome.base_held_out_accuracy for result in results],
         "… after, prompts never trained on": [result.outcome.last.held_out_accuracy for result in results],
     }
-    table = Table("", *(f"seed {seed}" for seed in range(len(results))), "mean ± sd", title="arr demo")
+    several = len(results) > 1
+    table = Table("", *(f"seed {result.seed}" for result in results), *(["mean ± sd"] if several else []))
     for name, values in rows.items():
-        spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-        table.add_row(name, *(f"{value:.3f}" for value in values), f"{fmean(values):.3f}{spread}")
+        spread = [f"{fmean(values):.3f} ± {stdev(values):.3f}"] if several else []
+        table.add_row(name, *(f"{value:.3f}" for value in values), *spread)
     OUT.print(table)
     OUT.print(_pooled_held_out(results), markup=False)
 

@@ -62,6 +62,7 @@ class DemoSettings:
 class DemoResult:
     """A finished demo."""
 
+    seed: int
     outcome: Outcome
     report: Path
     adapter: Path
@@ -142,7 +143,7 @@ def _finish(
     write_recipe(settings.output / "recipe.toml", config)
     save_example_pair(outcome, settings.output / "examples")
     report = write_report(settings.output, config, outcome, rubric=rubric, judge=judge)
-    return DemoResult(outcome=outcome, report=report, adapter=adapter)
+    return DemoResult(seed=config.seed, outcome=outcome, report=report, adapter=adapter)
 
 
 def write_recipe(path: Path, config: TrainConfig) -> None:
