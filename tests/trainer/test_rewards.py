@@ -90,10 +90,13 @@ def test_leaving_waits_for_no_hanging_service_and_asks_it_no_more(
 
     url = serve(hanging)
     try:
-        with _source(url) as rewards:
-            pending = rewards.post_groups([GROUP], step=0)
-            assert asked.wait(timeout=30)
-        assert not pending.done()
+        rewards = _source(url)
+        pending = rewards.post_groups([GROUP], step=0)
+        assert asked.wait(timeout=30)
+        leaving = threading.Thread(target=rewards.__exit__, args=(None, None, None), daemon=True)
+        leaving.start()
+        leaving.join(timeout=20)  # the request itself may take its deadline of 60 s
+        assert not leaving.is_alive()
     finally:
         release.set()
     wait_until(pending.done, what="the end of the request")
