@@ -215,7 +215,7 @@ async def test_the_wait_for_a_free_slot_is_reported_apart(start_judge: StartJudg
     gate = Gate(latency_ms=20)
     judge = await start_judge(gate.app, limits=JudgeLimits(max_concurrent_calls=1))
     [answer] = answered(await judge.compare([question], deadline=SOON))
-    assert answer.queue_seconds >= 0.02  # the second order waited for the first one's answer
+    assert answer.queue_seconds > 0.01  # of 0.02: the second order waited for the first one's answer
     [again] = answered(await judge.compare([question], deadline=SOON))
     assert again.queue_seconds == 0.0  # the cache has no queue
 
