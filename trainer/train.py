@@ -98,7 +98,7 @@ class Trainer:
             trained_prompts=self._prompts,
             directory=config.output_dir / "evaluations",
         )
-        self._step = self._saved_step = 0
+        self._step = 0
         self._resume()
 
     @property
@@ -108,7 +108,7 @@ class Trainer:
         start = f"resuming at step {self._step}" if self._step else "starting"
         size = sum(parameter.numel() for parameter in self._parameters)
         return (
-            f"{start}: {size:,} adapter parameters, rubric {pinned.rubric.name}@{pinned.rubric.version} "
+            f"{start}: {size:,} adapter parameters, rubric {pinned.rubric.reference} "
             f"({pinned.rubric.digest[:19]}), judge {pinned.judge.model} ({pinned.judge.fingerprint[:19]})"
         )
 
@@ -220,14 +220,13 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        if self._step == self._saved_step:
-            return
+        if self._step == 0:
+            return  # nothing has been learned yet
         self._store.save(
             Checkpoint(
                 state=self._state(), adapter=self._policy.adapter_state(), optimizer=self._optimizer.state_dict()
             )
         )
-        self._saved_step = self._step
 
     def _resume(self) -> None:
         checkpoint = self._store.newest()
@@ -236,7 +235,7 @@ class Trainer:
         checkpoint.state.refuse_other(self._state())
         self._policy.load_adapter_state(checkpoint.adapter)
         self._optimizer.load_state_dict(checkpoint.optimizer)
-        self._step = self._saved_step = checkpoint.state.step
+        self._step = checkpoint.state.step
 
 
 def _run_id(output_dir: Path) -> str:

@@ -117,6 +117,14 @@ def test_records_after_the_last_checkpoint_are_computed_again_not_doubled(make_c
     assert _curve(config) == curve
 
 
+def test_a_run_says_who_judges_it_by_what_also_without_a_rubric(make_config: MakeConfig) -> None:
+    lines: list[str] = []
+    train(make_config(steps=1, reward={"rubric": "any@none"}), announce=lines.append)
+    (line,) = lines
+    assert "rubric any@none (sha256:" in line
+    assert "judge pixel-judge (sha256:" in line
+
+
 def test_a_finished_run_started_again_changes_nothing(make_config: MakeConfig) -> None:
     config = make_config(steps=2)
     train(config)

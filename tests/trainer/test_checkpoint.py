@@ -35,6 +35,14 @@ def test_the_newest_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert newest.optimizer["state"][0]["step"].item() == 100
 
 
+def test_saving_a_step_again_leaves_the_saved_one_untouched(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=2)
+    first = store.save(_checkpoint(1))
+    written = (first / "state.json").stat().st_mtime_ns
+    assert store.save(_checkpoint(1)) == first
+    assert (first / "state.json").stat().st_mtime_ns == written
+
+
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path, keep=2)
     for step in range(1, 5):
