@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-seeds test lint types check clean
+.PHONY: help demo demo-seeds test test-vllm lint types check clean
 
 help: ## this list
 	@echo "rubric-reward: train an image generator on rewards from a judge that reads a rubric"
@@ -28,8 +28,12 @@ demo: $(INSTALLED) ## the whole loop on this machine, in minutes: demo_out/repor
 demo-seeds: $(INSTALLED) ## the demo over three seeds, with the spread
 	@$(BIN)/arr demo --num-seeds 3
 
-test: $(INSTALLED) ## all tests
+test: $(INSTALLED) ## all tests that need no vLLM
 	@$(BIN)/pytest
+
+test-vllm: $(INSTALLED) ## the tests against a real vLLM, built into .vllm (2 GB) on the first call
+	@PYTHON=$(PYTHON) tests/vllm/build.sh
+	@$(BIN)/pytest tests/vllm
 
 lint: $(INSTALLED) ## ruff: lint rules and formatting
 	@$(BIN)/ruff check .
@@ -40,8 +44,8 @@ types: $(INSTALLED) ## mypy, strict
 
 check: lint types test ## lint, types and tests: what a pull request must pass
 
-clean: ## remove .venv and caches; data (.arr, runs, demo_out) stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+clean: ## remove .venv, .vllm and caches; data (.arr, runs, demo_out) stays
+	rm -rf $(VENV) .vllm .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp makes set-up run again when, and only when, the dependencies changed.

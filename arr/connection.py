@@ -1,5 +1,6 @@
-"""A command's connection to a running service: where it is, and what to say when it is not there."""
+"""A command's connection to a running service: where it is, the key for it, and what to say when it is not there."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
+API_KEY = "ARR_API_KEY"
+"""Environment variable with the key that commands send; an option would show it to everybody in the process list."""
+
 Url = Annotated[str, typer.Option("--url", envvar="ARR_URL", metavar="URL", help="Where `arr serve` listens.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -21,17 +25,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 def connected(url: str, *, or_else: str = "") -> Iterator["RewardClient"]:
     """Open a client on the service at `url`; `or_else` says how the command does without one.
 
-    What the service or the client refuses ends the command with one line. Nothing is retried: a person at a terminal
-    would rather know.
+    The key in `ARR_API_KEY` goes with every call. What the service or the client refuses ends the command with one
+    line. Nothing is retried: a person at a terminal would rather know.
     """
-    from reward_client import RewardClient, RewardClientError, ServiceUnavailable
+    from reward_client import RequestRejected, RewardClient, RewardClientError, ServiceUnavailable
     from reward_client.retries import RetryPolicy
+    from shared_schemas.problems import ProblemType
 
     try:
-        with RewardClient(url, retries=RetryPolicy(attempts=1)) as client:
+        with RewardClient(url, api_key=os.environ.get(API_KEY), retries=RetryPolicy(attempts=1)) as client:
             yield client
     except ServiceUnavailable as error:
         hint = f"; is `arr serve` running at {url}? {or_else}" if error.problem is None else ""
+        fail(f"{error}{hint}")
+    except RequestRejected as error:
+        hint = f" ({API_KEY})" if error.problem.slug == ProblemType.UNAUTHENTICATED else ""
         fail(f"{error}{hint}")
     except RewardClientError as error:
         fail(str(error))

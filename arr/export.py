@@ -49,7 +49,7 @@ def export(
     if not offline:
         with connected(recipe.reward.url, or_else="Or leave the rubric's text out with --offline") as client:
             pinned = client.resolve_rubric(recipe.reward.rubric)
-            if pinned.version is not None:
+            if pinned.name is not None and pinned.version is not None:
                 version = client.get_rubric(pinned.name, pinned.version)
                 rubric = RubricText(reference=f"{version.name}@{version.version}", content=version.content)
     try:

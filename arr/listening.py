@@ -8,6 +8,9 @@ import uvicorn
 
 from arr.console import ExitCode, fail, note
 
+_LAST_ANSWERS_SECONDS = 30
+"""How long requests under way may take once the server was asked to stop."""
+
 
 class _AnnouncingServer(uvicorn.Server):
     """uvicorn, with a line of our own once requests are really answered."""
@@ -36,7 +39,14 @@ def run_app(app: Any, listener: socket.socket, *, name: str) -> None:
     """Serve `app` (any ASGI application) until interrupted."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    config = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, server_header=False)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
+    )
     server = _AnnouncingServer(config)
     server.announcement = f"The {name} answers at {url} (stop it with Ctrl-C)."
     with suppress(KeyboardInterrupt):  # uvicorn has shut down in order by then

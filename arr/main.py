@@ -7,6 +7,8 @@ import typer
 from arr.demo_command import demo
 from arr.export import export
 from arr.judge import judge
+from arr.judge_check import judge_check
+from arr.keys import keys_app
 from arr.pixel_judge import pixel_judge
 from arr.rubrics import rubrics_app
 from arr.serve import serve
@@ -49,7 +51,9 @@ def arr(
 app.command()(demo)
 app.command()(serve)
 app.command()(judge)
+app.command("judge-check")(judge_check)
 app.add_typer(rubrics_app)
+app.add_typer(keys_app)
 app.command()(train)
 app.command()(export)
 app.command("pixel-judge")(pixel_judge)

@@ -61,7 +61,7 @@ def show(
     """
     with connected(url) as client:
         identity = client.resolve_rubric(rubric)
-        if identity.version is None:
+        if identity.name is None or identity.version is None:
             fail(f"{rubric} is the judge without a rubric: there is nothing to show", code=ExitCode.USAGE)
         version = client.get_rubric(identity.name, identity.version)
     if as_json:

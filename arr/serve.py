@@ -11,7 +11,10 @@ from arr.console import ExitCode, fail
 
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on (`ARR_HOST`); loopback only.", show_default="127.0.0.1")
+        str | None,
+        typer.Option(
+            help="Address to listen on (`ARR_HOST`); any but loopback needs API keys.", show_default="127.0.0.1"
+        ),
     ] = None,
     port: Annotated[
         int | None, typer.Option(help="Port to listen on (`ARR_PORT`); 0 picks a free one.", show_default="8080")
@@ -27,13 +30,15 @@ def serve(
 ) -> None:
     """Serve `/reward` and `/rubrics` over HTTP.
 
-    Without a judge of your own, the built-in pixel judge answers: it measures pixels and has no taste. Options win over
-    the environment; docs/api.md lists all settings. API documentation is served at `/docs`.
+    Without a judge of your own, the built-in pixel judge answers: it measures pixels and has no taste. Without API keys
+    (`arr keys add`, `ARR_API_KEYS`) this machine alone is served. Options win over the environment; docs/api.md lists
+    all settings. API documentation is served at `/docs`.
 
     ```
     arr serve
     arr serve --port 9000 --data-dir /data/arr
     arr serve --judge-url http://gpu-1:8000/v1
+    ARR_API_KEYS=.arr/keys.json arr serve --host 0.0.0.0
     ```
     """
     from arr.listening import open_socket, run_app

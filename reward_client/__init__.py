@@ -7,6 +7,8 @@
         result = client.reward([CandidateGroup(prompt, [image_a, image_b])], rubric=rubric)
         result.rewards  # float32 [groups, candidates], NaN where the judge saw a tie or could not answer
 
+Where the service asks for a key: `RewardClient(url, api_key=…)`.
+
 Owns encoding, retrying and reading; knows nothing of how images are judged, and imports no torch. The one rule: a group
 without a verdict has no number.
 """

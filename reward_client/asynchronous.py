@@ -14,11 +14,13 @@ from reward_client.requests import RewardOptions, prepare_reward
 from reward_client.result import RewardResult
 from reward_client.retries import Deadline, RetryPolicy, backoff, no_answer, non_blocking
 from reward_client.rubrics import identity_of_newest, identity_of_version, identity_without_rubric
-from reward_client.transport import ask_environment_for_proxies, service_url
+from reward_client.transport import ask_environment_for_proxies, credentials, service_url
 from shared_schemas.health import Readiness
-from shared_schemas.reward import CachePolicy, RewardScheme, Run
+from shared_schemas.judgements import Judgement, JudgementDetail
+from shared_schemas.reward import CachePolicy, Orders, RewardScheme, Run
 from shared_schemas.rubrics import (
     AliasState,
+    Mode,
     RubricContent,
     RubricIdentity,
     RubricReference,
@@ -37,39 +39,63 @@ class AsyncRewardClient:
     """
 
     def __init__(
-        self, base_url: str, *, retries: RetryPolicy | None = None, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        retries: RetryPolicy | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Connect to the service at `base_url`; `transport` is httpx's seam, for tests and tunnels.
+        """Connect to the service at `base_url`, with an `api_key` where it asks for one.
 
-        Raises `ValueError` when `base_url` is no http(s) URL.
+        The key goes to that address and to no other: redirects are not followed. `transport` is httpx's seam, for tests
+        and tunnels. Raises `ValueError` when `base_url` is no http(s) URL or `api_key` is not one line of ASCII.
         """
         policy = retries or RetryPolicy()
         self._patience = policy.deadline
         self._retrying = non_blocking(policy)
         url = service_url(base_url)
         trust_env = ask_environment_for_proxies(url)
-        self._http = httpx.AsyncClient(base_url=url, transport=transport, trust_env=trust_env)
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers=credentials(api_key, url=url),
+            transport=transport,
+            trust_env=trust_env,
+            follow_redirects=False,
+        )
 
     async def reward(
         self,
         groups: Sequence[CandidateGroup],
         *,
-        rubric: RubricIdentity | str,
+        rubric: RubricIdentity | RubricContent | str,
+        mode: Mode | None = None,
+        orders: Orders = Orders.BOTH,
         reward: RewardScheme | None = None,
         tie_margin: float | None = None,
+        tie_score: float | None = None,
+        per_criterion: bool = False,
         run: Run | None = None,
         cache: CachePolicy = CachePolicy.USE,
         deadline_seconds: float | None = None,
     ) -> RewardResult:
         """Judge the candidates of every group.
 
-        `tie_margin` is in nats (none = the service's default). What is not judged within `deadline_seconds` comes back
-        as a failed group. Raises `ValueError` or `TypeError` for a picture or group that cannot be sent.
+        `rubric` is a reference, what `resolve_rubric` made of one, or the content of a set itself. `mode` none = the
+        rubric set's own; `reward` none = the service's choice for the mode. `tie_margin` is in nats, for pairs (none =
+        the service's default), `tie_score` in scores from 0 to 1, for single pictures (none = only equal ones tie).
+        What is not judged within `deadline_seconds` comes back as a failed group.
+
+        Raises `ValueError` or `TypeError` for a picture, group or option that cannot be sent.
         """
         options = RewardOptions(
             rubric=rubric,
-            reward=reward or RewardScheme(),
+            mode=mode,
+            orders=orders,
+            reward=reward,
             tie_margin=tie_margin,
+            tie_score=tie_score,
+            per_criterion=per_criterion,
             run=run,
             cache=cache,
             deadline_seconds=deadline_seconds,
@@ -115,6 +141,24 @@ class AsyncRewardClient:
             page = await self._send(calls.rubric_page(page.next))
             for summary in page.items:
                 yield summary
+
+    async def judgement(self, judgement_id: int) -> JudgementDetail:
+        """One judgement with its rubric set and, where kept, its images."""
+        return await self._send(calls.judgement(judgement_id))
+
+    async def judgements(self, *, run: str | None = None, rubric: str | None = None) -> AsyncIterator[Judgement]:
+        """Judgements, newest first; pages are fetched as they are needed.
+
+        `run` keeps those of one training run, `rubric` those by `name` (any version), `name@3` or a digest. A key sees
+        the judgements of its tenant, one with the scope `admin` all.
+        """
+        page = await self._send(calls.judgement_page(run=run, rubric=rubric, before=None))
+        for judgement in page.items:
+            yield judgement
+        while page.next is not None:
+            page = await self._send(calls.judgement_page(run=run, rubric=rubric, before=page.next))
+            for judgement in page.items:
+                yield judgement
 
     async def readiness(self) -> Readiness:
         """Whether the service can judge now, and who judges."""

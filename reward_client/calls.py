@@ -3,6 +3,7 @@
 Both clients are thin shells that send a `Call` and hand the response to `read_answer`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from reward_client.errors import ProtocolError, RequestRejected, ServiceUnavailable
 from reward_client.retries import WorthRetryingError, is_worth_retrying, retry_after
 from shared_schemas.health import Readiness
+from shared_schemas.judgements import JudgementDetail, JudgementPage
 from shared_schemas.problems import Problem
 from shared_schemas.reward import RewardRequest, RewardResponse
 from shared_schemas.rubrics import (
@@ -65,11 +67,24 @@ class Call(Generic[T]):
 
 
 def reward(request: RewardRequest, images: Mapping[str, bytes], *, deadline: timedelta | None) -> Call[RewardResponse]:
-    """`POST /reward`. Safe to repeat: the service answers equal requests equally."""
+    """`POST /reward`. Safe to repeat: the service answers equal requests equally.
+
+    `Prefer: wait` (RFC 7240) tells the request's own deadline ahead of the body, so that a service that cannot keep it
+    refuses before megabytes of images are sent.
+    """
+    wait_seconds = request.deadline_seconds
+    headers = {} if wait_seconds is None else {"Prefer": f"wait={math.ceil(wait_seconds)}"}
     meta = request.model_dump_json(exclude_none=True).encode()
     files: list[File] = [("meta", ("meta.json", meta, "application/json"))]
     files += [(name, (f"{name}.png", png, "image/png")) for name, png in images.items()]
-    return Call(method="POST", path="/reward", files=tuple(files), deadline=deadline, read=_model(RewardResponse))
+    return Call(
+        method="POST",
+        path="/reward",
+        headers=headers,
+        files=tuple(files),
+        deadline=deadline,
+        read=_model(RewardResponse),
+    )
 
 
 def publish_rubric(name: str, content: RubricContent, provenance: Mapping[str, Any]) -> Call[RubricVersion]:
@@ -104,6 +119,18 @@ def set_alias(name: str, alias: str, version: int, *, expected: int | None) -> C
     headers = {} if expected is None else {"If-Match": f'"{expected}"'}
     body = AliasRequest(version=version).model_dump(mode="json")
     return Call(method="PUT", path=_alias_path(name, alias), json=body, headers=headers, read=_model(AliasState))
+
+
+def judgement(judgement_id: int) -> Call[JudgementDetail]:
+    """`GET /judgements/{id}`."""
+    return Call(method="GET", path=f"/judgements/{judgement_id}", read=_model(JudgementDetail))
+
+
+def judgement_page(*, run: str | None, rubric: str | None, before: int | None) -> Call[JudgementPage]:
+    """`GET /judgements`, one page of it, newest first."""
+    wanted = {"run": run, "rubric": rubric, "before": None if before is None else str(before)}
+    params = {name: value for name, value in wanted.items() if value is not None}
+    return Call(method="GET", path="/judgements", params=params, read=_model(JudgementPage))
 
 
 def readiness() -> Call[Readiness]:

@@ -1,7 +1,9 @@
 """What a call can raise.
 
 RewardClientError
-├── RequestRejected      the service refused the request (4xx); `.problem` says why, repeating it cannot help
+├── RequestRejected      the service refused the request (4xx); `.problem` says why, repeating it cannot help:
+│                        `.problem.slug` tells a key that is wrong (`unauthenticated`) or lacks a scope (`forbidden`)
+│                        from a payload that is
 ├── ServiceUnavailable   no answer within the attempts and the deadline, or a broken server; repeating it later may help
 └── ProtocolError        an answer that this client does not understand
 

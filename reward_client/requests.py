@@ -11,8 +11,8 @@ from reward_client.calls import Call
 from reward_client.groups import CandidateGroup, encode_groups
 from reward_client.result import RewardResult
 from shared_schemas.messages import in_one_line
-from shared_schemas.reward import CachePolicy, RewardRequest, RewardResponse, RewardScheme, Run
-from shared_schemas.rubrics import RubricIdentity
+from shared_schemas.reward import CachePolicy, Orders, RewardRequest, RewardResponse, RewardScheme, Run
+from shared_schemas.rubrics import Mode, RubricContent, RubricIdentity
 
 ANSWER_GRACE = timedelta(seconds=5)
 """How much longer than the service's deadline the client waits, so that it hears `judge-timeout` from the service."""
@@ -22,12 +22,16 @@ ANSWER_GRACE = timedelta(seconds=5)
 class RewardOptions:
     """Everything about a reward request but its groups; see `RewardClient.reward`."""
 
-    rubric: RubricIdentity | str
-    reward: RewardScheme
-    tie_margin: float | None
-    run: Run | None
-    cache: CachePolicy
-    deadline_seconds: float | None
+    rubric: RubricIdentity | RubricContent | str
+    mode: Mode | None = None
+    orders: Orders = Orders.BOTH
+    reward: RewardScheme | None = None
+    tie_margin: float | None = None
+    tie_score: float | None = None
+    per_criterion: bool = False
+    run: Run | None = None
+    cache: CachePolicy = CachePolicy.USE
+    deadline_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,10 +51,14 @@ def prepare_reward(groups: Sequence[CandidateGroup], options: RewardOptions) -> 
     encoded = encode_groups(groups)
     try:
         request = RewardRequest(
-            rubric=options.rubric if isinstance(options.rubric, str) else options.rubric.reference,
+            rubric=_rubric_field(options.rubric),
             groups=encoded.groups,
+            mode=options.mode,
+            orders=options.orders,
             reward=options.reward,
             tie_margin=options.tie_margin,
+            tie_score=options.tie_score,
+            per_criterion=options.per_criterion,
             run=options.run,
             cache=options.cache,
             deadline_seconds=options.deadline_seconds,
@@ -62,3 +70,11 @@ def prepare_reward(groups: Sequence[CandidateGroup], options: RewardOptions) -> 
         patience = timedelta(seconds=options.deadline_seconds) + ANSWER_GRACE
     call = calls.reward(request, encoded.images, deadline=patience)
     return PreparedReward(call=call, num_candidates=encoded.num_candidates)
+
+
+def _rubric_field(rubric: RubricIdentity | RubricContent | str) -> str | RubricContent:
+    if not isinstance(rubric, RubricIdentity):
+        return rubric
+    if rubric.name is None:
+        raise ValueError("the rubric set of this identity came with a request and has no name: pass its content")
+    return rubric.reference

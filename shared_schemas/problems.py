@@ -20,7 +20,10 @@ class ProblemType(StrEnum):
     UNKNOWN_IMAGE = "unknown-image"
     UNUSED_IMAGE = "unused-image"
     PROMPT_TOO_LONG = "prompt-too-long"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
     UNKNOWN_RUBRIC = "unknown-rubric"
+    UNKNOWN_JUDGEMENT = "unknown-judgement"
     TASK_MISMATCH = "task-mismatch"
     ALIAS_CHANGED = "alias-changed"
     NOT_FOUND = "not-found"
@@ -42,6 +45,7 @@ class FailureType(StrEnum):
     JUDGE_REFUSED = "judge-refused"
     JUDGE_MALFORMED = "judge-malformed"
     JUDGE_OFF_TOPIC = "judge-off-topic"
+    JUDGE_LACKS_LOG_PROBS = "judge-lacks-log-probs"
 
     @property
     def is_retryable(self) -> bool:

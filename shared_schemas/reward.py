@@ -1,19 +1,26 @@
 """`POST /reward`: groups of candidates in; rewards, ties and failures out."""
 
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from shared_schemas.base import Digest, Identifier, RequestModel, ResponseModel, Text
 from shared_schemas.problems import FailureType
-from shared_schemas.rubrics import Mode, RubricIdentity
+from shared_schemas.rubrics import Mode, RubricContent, RubricIdentity
+
+MAX_PAIRWISE_CANDIDATES = 8
+"""All K(K−1)/2 pairs of a group are judged: 28 at most."""
 
 
 class Orders(StrEnum):
     """In which orders a pair is shown to the judge; `both` cancels its position bias exactly."""
 
     BOTH = "both"
+    ADAPTIVE = "adaptive"
+    """One order, picked by the digest of the unordered pair; the other too if the first could be the bias speaking."""
+    SINGLE = "single"
+    """One order, picked in the same way. The position bias stays in."""
 
 
 class CachePolicy(StrEnum):
@@ -31,26 +38,41 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+class Scheme(StrEnum):
+    """What a reward is made of."""
+
+    BINARY = "binary"
+    """Two candidates: one number for the preferred, one for the other."""
+    RANK = "rank"
+    """Linear in the rank, from `preferred` for the best to `dispreferred` for the last; ties share the mean rank."""
+    WIN_RATE = "win_rate"
+    """Mean probability of being better than each other candidate, 0 to 1."""
+    MARGIN = "margin"
+    """Mean margin over the other candidates: nats (pairwise), score (pointwise)."""
+    SCORE = "score"
+    """The weighted score of the candidate alone; pointwise only."""
+
+
 class RewardScheme(RequestModel):
     """How a verdict becomes rewards (RPO, arXiv 2605.08354: +1.0 for the preferred, −0.1 for the other)."""
 
-    scheme: Literal["binary"] = "binary"
-    """`binary`: one number for the preferred candidate, one for the other."""
-    preferred: float = 1.0
-    """Reward of the preferred candidate."""
-    dispreferred: float = -0.1
-    """Reward of the other candidate."""
+    scheme: Scheme = Scheme.BINARY
+    """What the rewards are made of."""
+    preferred: float = Field(default=1.0, ge=-1e6, le=1e6)
+    """Reward of the preferred candidate (`binary`), of the best (`rank`)."""
+    dispreferred: float = Field(default=-0.1, ge=-1e6, le=1e6)
+    """Reward of the other candidate (`binary`), of the last (`rank`)."""
 
 
 class Group(RequestModel):
-    """One prompt and the two candidates made for it."""
+    """One prompt and the candidates made for it."""
 
     id: Identifier
     """Returned with the result; unique within the request."""
     prompt: Text
     """The prompt, or the edit instruction."""
-    candidates: tuple[Identifier, ...] = Field(min_length=2, max_length=2)
-    """Image ids, each the name of a part."""
+    candidates: tuple[Identifier, ...] = Field(min_length=1, max_length=64)
+    """Image ids, each the name of a part: 2 to 8 of them pairwise, 1 to 64 pointwise."""
     source: Identifier | None = None
     """Image id of the picture that was edited; required by rubric sets for `edit`, refused by those for `t2i`."""
 
@@ -65,27 +87,35 @@ class Run(RequestModel):
 
     id: Identifier
     """The training run."""
-    step: int | None = Field(default=None, ge=0)
+    step: int | None = Field(default=None, ge=0, lt=2**63)
     """Its step."""
-    rank: int | None = Field(default=None, ge=0)
+    rank: int | None = Field(default=None, ge=0, lt=2**63)
     """Its process."""
 
 
 class RewardRequest(RequestModel):
     """The `meta` part of `POST /reward`."""
 
-    rubric: str = Field(min_length=1, max_length=200)
-    """`name@alias`, `name@3`, `name` (= newest) or `name@none`."""
+    rubric: Annotated[
+        Annotated[str, Field(min_length=1, max_length=200), Tag("reference")]
+        | Annotated[RubricContent, Tag("content")],
+        Discriminator(lambda value: "reference" if isinstance(value, str) else "content"),
+    ]
+    """`name@alias`, `name@3`, `name` (= newest), `name@none`, or the content of a rubric set itself."""
     groups: tuple[Group, ...] = Field(min_length=1, max_length=1024)
     """Judged independently of each other."""
     mode: Mode | None = None
     """Default: the rubric set's own."""
     orders: Orders = Orders.BOTH
     """Which orders are asked."""
-    reward: RewardScheme = RewardScheme()
-    """How verdicts become rewards."""
+    reward: RewardScheme | None = None
+    """How verdicts become rewards. Null = `score` pointwise; pairwise `binary`, or `rank` for more than two."""
     tie_margin: float | None = Field(default=None, ge=0.0)
-    """Nats; |margin| below it is a tie. Null = the server's default."""
+    """Nats; |margin| below it is a tie. Pairwise only. Null = the server's default."""
+    tie_score: float | None = Field(default=None, ge=0.0)
+    """Scores nearer to each other than this are a tie. Pointwise only. Null = only equal scores are."""
+    per_criterion: bool = False
+    """Also answer how well each candidate meets each criterion; pairwise this costs calls of its own."""
     cache: CachePolicy = CachePolicy.USE
     """`off` asks the judge again and stores nothing."""
     run: Run | None = None
@@ -108,18 +138,34 @@ class PairVerdict(ResponseModel):
     """Index of the first candidate."""
     second: int
     """Index of the second candidate."""
-    margin: float
-    """(l_12 − l_21)/2 in nats: positive = the first is preferred; free of additive position bias."""
-    p_first: float = Field(ge=0.0, le=1.0)
-    """sigmoid(margin / temperature)."""
-    position_bias: float
-    """(l_12 + l_21)/2 in nats: positive = the judge favours whatever is shown first."""
-    consistent: bool
-    """Whether both orders name the same winner."""
-    label_mass: float = Field(ge=0.0)
-    """Probability the judge gave to the labels at all, the smaller of both orders."""
+    winner: int | None = None
+    """Index of the preferred candidate, before any tie margin; null when neither is."""
+    margin: float | None
+    """(l_12 − l_21)/2 in nats: positive = the first is preferred; free of additive position bias when both orders were
+    asked. Null when the judge gives no log-probabilities."""
+    p_first: float | None = Field(ge=0.0, le=1.0)
+    """sigmoid(margin / temperature); null without a margin."""
+    position_bias: float | None
+    """(l_12 + l_21)/2 in nats: positive = the judge favours what is shown first. Null unless both orders were asked."""
+    consistent: bool | None
+    """Whether both orders name the same winner; null unless both were asked."""
+    label_mass: float | None = Field(ge=0.0)
+    """Probability the judge gave to the labels at all, the smaller of the orders asked; null without log-probs."""
     cached: bool
-    """Whether both orders were answered from the cache."""
+    """Whether all of it was answered from the cache."""
+
+
+class CriterionScores(ResponseModel):
+    """How well one candidate meets each criterion of the rubric set."""
+
+    candidate: int
+    """Index of the candidate."""
+    scores: dict[str, float]
+    """Criterion id → p(yes) / (p(yes) + p(no)), 0 to 1."""
+    label_mass: float = Field(ge=0.0)
+    """Probability the judge gave to yes and no at all, the smallest over the criteria."""
+    cached: bool
+    """Whether all of it was answered from the cache."""
 
 
 class GroupError(ResponseModel):
@@ -142,10 +188,14 @@ class GroupResult(ResponseModel):
     """`scored`, `tied` or `failed`."""
     rewards: tuple[float, ...] | None = None
     """One per candidate when scored, else null."""
-    ranks: tuple[int, ...] | None = None
-    """1 = best, one per candidate when scored, else null."""
+    ranks: tuple[float, ...] | None = None
+    """1 = best, one per candidate when scored, else null; candidates that tie share the mean of their ranks."""
+    scores: tuple[float, ...] | None = None
+    """Pointwise: Σ weight × p(yes) over the criteria, one per candidate; null pairwise and when failed."""
     pairs: tuple[PairVerdict, ...] = ()
-    """The verdicts behind it; empty when failed."""
+    """Pairwise: the verdicts behind it; those that failed are left out."""
+    criteria: tuple[CriterionScores, ...] = ()
+    """One per candidate when the request asked `per_criterion`."""
     error: GroupError | None = None
     """Present exactly when failed."""
 

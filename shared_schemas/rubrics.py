@@ -28,9 +28,10 @@ class Task(StrEnum):
 
 
 class Mode(StrEnum):
-    """How the judge compares: `pairwise` looks at two candidates at once."""
+    """How the judge looks: `pairwise` at two candidates at once, `pointwise` at one, criterion by criterion."""
 
     PAIRWISE = "pairwise"
+    POINTWISE = "pointwise"
 
 
 class Language(StrEnum):
@@ -48,7 +49,7 @@ class Criterion(RequestModel):
     """What is judged, in a few words."""
     tips: tuple[Annotated[Text, Field(max_length=1000)], ...] = Field(default=(), max_length=32)
     """Statements that can each be checked on one image alone."""
-    weight: float = Field(default=1.0, ge=0.0)
+    weight: float = Field(default=1.0, ge=0.0, le=1e6)
     """Relative weight; 1.0 unless learned."""
 
 
@@ -164,16 +165,18 @@ class AliasRequest(RequestModel):
 class RubricIdentity(ResponseModel):
     """Which rubric version judged, resolved once per request."""
 
-    name: str
-    """The rubric set."""
+    name: str | None
+    """The rubric set; null for one that came with the request."""
     version: int | None
-    """The version number; null for `name@none`."""
+    """The version number; null for `name@none` and for a set that came with the request."""
     digest: Digest
     """Digest of the content."""
 
     @property
     def reference(self) -> str:
-        """`name@3` or `name@none`: names this very version for ever."""
+        """`name@3` or `name@none`: names this very version for ever. A set that came along has its digest alone."""
+        if self.name is None:
+            return self.digest
         return f"{self.name}@{NONE_ALIAS if self.version is None else self.version}"
 
 

@@ -41,7 +41,9 @@ def _wait_until(condition: Callable[[], bool], *, timeout_seconds: float = 30.0,
 
 @contextmanager
 def _serving(app: Any, *, port: int = 0) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

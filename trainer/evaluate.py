@@ -23,7 +23,7 @@ from trainer.data import generator
 from trainer.errors import RewardsUnavailable
 from trainer.files import write_whole
 from trainer.policies.base import Policy
-from trainer.records import EvaluationRecord, WinRate
+from trainer.records import EvaluationRecord, WinRate, mean_of_known
 from trainer.rewards import RewardSource
 from trainer.rollout import sample_deterministic
 
@@ -161,10 +161,8 @@ def win_rate(results: Sequence[GroupResult]) -> WinRate:
     ties = len(judged) - wins - losses
     rate = (wins + ties / 2) / len(judged)
     low, high = wilson_interval(rate, len(judged))
-    margins = [pair.margin for result in judged for pair in result.pairs]
-    return WinRate(
-        wins=wins, ties=ties, losses=losses, win_rate=rate, low=low, high=high, mean_margin=sum(margins) / len(margins)
-    )
+    margin = mean_of_known(pair.margin for result in judged for pair in result.pairs)
+    return WinRate(wins=wins, ties=ties, losses=losses, win_rate=rate, low=low, high=high, mean_margin=margin)
 
 
 def wilson_interval(rate: float, count: int, *, z: float = 1.959964) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """What a run writes down: one record per training step, one per evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal, Self
@@ -10,7 +10,7 @@ from shared_schemas.reward import GroupResult, Status
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerdictSummary:
-    """The verdicts behind a set of groups; means over judged pairs, null when there are none."""
+    """The verdicts behind a set of groups; each mean is over the pairs that have the number, null when none has."""
 
     num_groups: int
     scored: int
@@ -32,10 +32,16 @@ class VerdictSummary:
             scored=sum(result.status is Status.SCORED for result in results),
             tied=sum(result.status is Status.TIED for result in results),
             failed=sum(result.status is Status.FAILED for result in results),
-            mean_abs_margin=fmean(abs(pair.margin) for pair in pairs) if pairs else None,
-            mean_position_bias=fmean(pair.position_bias for pair in pairs) if pairs else None,
-            consistent_fraction=fmean(pair.consistent for pair in pairs) if pairs else None,
+            mean_abs_margin=mean_of_known(None if pair.margin is None else abs(pair.margin) for pair in pairs),
+            mean_position_bias=mean_of_known(pair.position_bias for pair in pairs),
+            consistent_fraction=mean_of_known(pair.consistent for pair in pairs),
         )
+
+
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """Mean of the values that are there; none when none is."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,8 +104,8 @@ class WinRate:
     """Lower end of the 95 % Wilson interval."""
     high: float
     """Upper end of it."""
-    mean_margin: float
-    """Nats; positive = tuned is preferred."""
+    mean_margin: float | None
+    """Nats; positive = tuned is preferred. Null when the judge gives no margins."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,6 +3,7 @@
 The one rule: no number is ever made up here. A group without a reward is NaN and leaves the loss.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -22,6 +23,9 @@ from shared_schemas.rubrics import RubricIdentity
 from trainer.config import RewardConfig
 from trainer.errors import ConfigError, RewardsUnavailable
 from trainer.rollout import Rollout
+
+API_KEY = "ARR_API_KEY"
+"""Environment variable with the key for the reward service; recipes and logs never hold it."""
 
 _NO_LIMIT = 10_000
 """Attempts per request; the deadline decides."""
@@ -59,7 +63,7 @@ class RewardSource:
         self._run_id = run_id
         self.pinned = _pin(config)
         patience = RetryPolicy(attempts=_NO_LIMIT, deadline=timedelta(seconds=config.deadline_seconds))
-        self._client = RewardClient(config.url, retries=patience)
+        self._client = RewardClient(config.url, api_key=os.environ.get(API_KEY), retries=patience)
         self._turns = BoundedSemaphore(num_threads)
 
     def __enter__(self) -> Self:
@@ -162,9 +166,9 @@ class RewardSource:
 
 def _pin(config: RewardConfig) -> Pinned:
     try:
-        with RewardClient(config.url) as client:
+        with RewardClient(config.url, api_key=os.environ.get(API_KEY)) as client:
             readiness, rubric = client.readiness(), client.resolve_rubric(config.rubric)
-    except (RewardClientError, ValueError) as error:  # the client's word for what is no URL
+    except (RewardClientError, ValueError) as error:  # the client's word for what is no URL, or no key
         raise ConfigError(f"reward.url {config.url}, rubric {config.rubric!r}: {error}") from error
     if readiness.judge is None:
         raise ConfigError(f"the reward service at {config.url} has no judge: {readiness.parts.get('judge')}")

@@ -16,7 +16,7 @@ from PIL import Image
 from arr.demo.outcome import Outcome
 from arr.demo.plots import all_plots
 from arr.demo.shapes import RESOLUTION, Pixels
-from shared_schemas.reward import JudgeIdentity, PairVerdict, Status
+from shared_schemas.reward import GroupResult, JudgeIdentity, Status
 from shared_schemas.rubrics import RubricVersion
 from trainer.config import TrainConfig
 from trainer.export import usage_lines
@@ -48,7 +48,8 @@ class ShownVerdict:
     prompt: str
     base: str
     tuned: str
-    pair: PairVerdict | None
+    numbers: tuple[str, ...]
+    """l₁₂, l₂₁, margin and position bias in nats, `–` for those that the judge does not give; empty = not judged."""
     winner: str
     verdict: str
     error: str
@@ -89,7 +90,7 @@ def save_example_pair(outcome: Outcome, folder: Path) -> None:
     """Write `base.png` and `tuned.png` of the first prompt, at the noise where the judge saw the largest difference."""
     folder.mkdir(parents=True, exist_ok=True)
     num_columns = outcome.last.right_RC.shape[1]
-    margins = [sum(verdict.margin for verdict in pair.result.pairs) for pair in outcome.last.pairs[:num_columns]]
+    margins = [sum(verdict.margin or 0.0 for verdict in pair.result.pairs) for pair in outcome.last.pairs[:num_columns]]
     column = int(np.argmax(np.abs(margins)))
     for name, grid in (("base", outcome.base_grid), ("tuned", outcome.last.grid)):
         Image.fromarray(_cell(grid, 0, column)).save(folder / f"{name}.png")
@@ -133,11 +134,19 @@ def _shown_verdict(outcome: Outcome, row: int) -> ShownVerdict:
         prompt=pair.prompt,
         base=_image_url(_cell(outcome.base_grid, row, column)),
         tuned=_image_url(_cell(outcome.last.grid, row, column)),
-        pair=result.pairs[0] if result.pairs else None,
+        numbers=_numbers(result),
         winner=winner,
         verdict=f"{winner} wins" if result.status is Status.SCORED else str(result.status),
         error=f"{result.error.type}: {result.error.detail}" if result.error else "",
     )
+
+
+def _numbers(result: GroupResult) -> tuple[str, ...]:
+    if not result.pairs:
+        return ()
+    margin, bias = result.pairs[0].margin, result.pairs[0].position_bias
+    orders = (None, None) if margin is None or bias is None else (margin + bias, bias - margin)
+    return tuple("–" if number is None else f"{number:+.2f}" for number in (*orders, margin, bias))
 
 
 def _image_url(image: Pixels) -> str:

@@ -1,66 +1,43 @@
-"""The judge as a server: any OpenAI-compatible endpoint with log-probabilities, over a URL or in process.
+"""The judge as a server: any OpenAI-compatible endpoint, over a URL or in process.
 
-Owns transport and capability probing; refuses to retry (`judge` does), to cache, to interpret verdicts, and to say
-which failure is which (`failures`).
+Owns what is known of one server: who it is and how it is asked. The wire is `connection`, the way of asking is found by
+`probing` and used by `asking`. Refuses to retry, to cache, and to interpret verdicts.
 
 The one rule: what a server can do is found out once, by asking it, never from its name.
 """
 
-import base64
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
-import httpx2
-import openai
-from openai import RequestOptions
-from openai.types.chat import ChatCompletionContentPartParam, ChatCompletionMessageParam
-from pydantic import BaseModel, Field, ValidationError
+from services.judging.answers import Answer
+from services.judging.asking import Delivery, JsonQuestion, Way, ask, complete_json
+from services.judging.chat_json import BaseModelT, JsonCompletion
+from services.judging.chat_messages import ChatMessage, Role
+from services.judging.connection import JudgeConnection
+from services.judging.failures import BackendError
+from services.judging.ladder import Capability, JsonFormat
+from services.judging.probing import find_way
+from services.judging.prompts import JudgePrompt
+from services.judging.served_model import ModelDirectory, ServedModel
+from services.judging.server_load import ServerLoad, read_load
 
-from services.judging.cache import LabelAnswer
-from services.judging.failures import BackendError, malformed, typed_failures
-from services.judging.label_logprobs import LABELS, LabelTokens, read_labels
-from services.judging.probe_question import probe_question
-from services.judging.prompts import PairPrompt, Part
-from shared_schemas.problems import FailureType
+__all__ = [
+    "BackendError",
+    "BackendIdentity",
+    "BackendNotProbedError",
+    "Capability",
+    "ChatMessage",
+    "JsonCompletion",
+    "OpenAIBackend",
+    "Role",
+    "ServedModel",
+    "ServerLoad",
+]
 
-__all__ = ["BackendError", "BackendIdentity", "OpenAIBackend"]
-
-_log = logging.getLogger(__name__)
-
-_IN_PROCESS_URL = "http://in-process"
-
-_KEPT_OUT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-
-_ALONE = {"Connection": "close"}
-"""For all but judgements: servers that crash on a question we try may hang up on the next one of that connection."""
-
-_WORDS_LOGGED = 300
-"""Characters of a refusal's body in the log, at start-up only, when the question is our own."""
-
-Answer = TypeVar("Answer", bound=BaseModel)
-
-
-class _Style(NamedTuple):
-    """One way to ask for a single label with its log-probabilities."""
-
-    name: str
-    body: dict[str, Any]
-    restricts_labels: bool = False
-
-
-_STYLES = (
-    # vLLM: nothing but a label can be answered, and the log-probs are those before that restriction.
-    _Style("logprob_token_ids", {"max_tokens": 1, "temperature": 0.0, "return_tokens_as_token_ids": True}, True),
-    _Style("top_logprobs=20", {"max_tokens": 1, "temperature": 0.0, "top_logprobs": 20}),
-    # Hosted models that renamed `max_tokens` and fixed the temperature.
-    _Style("top_logprobs=20, max_completion_tokens", {"max_completion_tokens": 1, "top_logprobs": 20}),
-    # Servers that return no more than five.
-    _Style("top_logprobs=5", {"max_tokens": 1, "temperature": 0.0, "top_logprobs": 5}),
-)
+_BAD_REQUEST = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,220 +50,137 @@ class BackendIdentity:
     """What `GET /version` says (vLLM); empty when the server does not say."""
     style: str
     """The way of asking that it understood."""
+    revision: str
+    """What `GET /v1/models` says beyond the id that names weights, as JSON; empty when that is nothing."""
 
 
-class _Models(BaseModel):
-    class Model(BaseModel):
-        id: str
-
-    data: list[Model] = Field(min_length=1)
-
-
-class _Version(BaseModel):
-    version: str
-
-
-class _Tokens(BaseModel):
-    tokens: list[int]
+class BackendNotProbedError(RuntimeError):
+    """`probe()` has not succeeded yet."""
 
 
 class OpenAIBackend:
-    """A judge behind the OpenAI chat API. `probe()` must have succeeded before `ask()`."""
+    """A judge behind the OpenAI chat API. `probe()` must have succeeded before it is asked anything."""
 
-    def __init__(
-        self, *, url: str, model: str | None, api_key: str | None, transport: httpx2.AsyncBaseTransport | None
-    ) -> None:
-        base = httpx2.URL(url.rstrip("/"))
-        base_url = base.copy_with(path="/v1") if base.path in {"", "/"} else base
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64)
-        self._client = openai.AsyncOpenAI(
-            base_url=str(base_url),
-            api_key=api_key or "none",  # the client wants one; without it, it would read OPENAI_API_KEY
-            http_client=httpx2.AsyncClient(transport=transport, limits=limits),
-            max_retries=0,
-        )
-        self._base_url = str(base_url)
-        self._root_url = self._base_url.removesuffix("/v1")
-        self._wanted_model = model
-        self._model = ""
-        self._style = _STYLES[0]
-        self._tokens: LabelTokens | None = None
+    def __init__(self, connection: JudgeConnection, *, model: str | None) -> None:
+        self._connection = connection
+        self._directory = ModelDirectory(connection, wanted=model)
+        self._found: Way | None = None
+        self._tells_schemas_in_words = False
 
     @classmethod
     def over_url(cls, url: str, *, model: str | None = None, api_key: str | None = None) -> "OpenAIBackend":
         """A server at `url`, its root or its `…/v1`. Without `model`, the first one it lists."""
-        return cls(url=url, model=model, api_key=api_key, transport=None)
+        return cls(JudgeConnection(url=url, api_key=api_key, transport=None), model=model)
 
     @classmethod
     def in_process(cls, app: Any, *, model: str | None = None) -> "OpenAIBackend":
         """An ASGI application in this process: the same requests, no socket."""
-        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-        return cls(url=_IN_PROCESS_URL, model=model, api_key=None, transport=transport)
+        return cls(JudgeConnection.in_process(app), model=model)
+
+    @property
+    def name(self) -> str:
+        """`host:port` or `in-process`: fit for logs and metrics, without anything secret of the URL."""
+        return self._connection.name
+
+    @property
+    def capability(self) -> Capability:
+        """What it can be asked for. Raises `BackendNotProbedError`."""
+        return self._way.style.capability
+
+    @property
+    def has_log_probs(self) -> bool:
+        """Whether its answers carry log-probabilities. Raises `BackendNotProbedError`."""
+        return self.capability.has_log_probs
+
+    @property
+    def takes_priority(self) -> bool:
+        """Whether it orders its queue by the priority of a request. Raises `BackendNotProbedError`."""
+        return self._way.takes_priority
 
     async def probe(self, *, within: timedelta) -> BackendIdentity:
-        """Find out who is there and how to ask; `within` bounds each call.
+        """Find out who is there and how to ask; `within` bounds each call. May be repeated, while it is being asked.
 
         Raises `BackendError`: a retryable one when the server is away, busy or keeps us out, `judge-refused` when there
-        is no such model or no way of asking it takes, `judge-malformed` when it gives no log-probabilities.
+        is no such model or no way of asking it takes, `judge-malformed` when it can be asked but neither gives
+        log-probabilities nor writes JSON.
         """
-        self._model = self._wanted_model or await self._first_model(within=within)
-        self._tokens = await self._label_tokens(within=within)
-        self._style = await self._working_style(within=within)
-        version = await self._server_version(within=within)
-        return BackendIdentity(model=self._model, server_version=version, style=self._style.name)
+        served = await self._directory.look_up(within=within)
+        way = await find_way(self._connection, self._directory, model=served.model, within=within)
+        self._found = way
+        self._tells_schemas_in_words = way.style.json_format is JsonFormat.OBJECT
+        return BackendIdentity(
+            model=served.model,
+            server_version=served.server_version,
+            style=way.style.name,
+            revision=served.revision,
+        )
 
-    async def ask(self, prompt: PairPrompt, *, within: timedelta) -> LabelAnswer:
-        """One constrained token. Raises `BackendError`."""
-        return await self._ask(prompt, style=self._style, within=within, keep_alive=True)
+    async def identify(self, *, within: timedelta) -> ServedModel:
+        """Who is there now: two small requests, no judgement; `within` bounds each. Raises `BackendError`."""
+        return await self._directory.look_up(within=within)
 
-    async def check(self, *, within: timedelta) -> None:
-        """Raise `BackendError` unless the server answers; costs no judgement."""
+    async def ask(self, prompt: JudgePrompt, *, within: timedelta, priority: int = 0) -> Answer:
+        """One label: a `LabelAnswer`, or a `ChoiceAnswer` from a judge without log-probabilities.
+
+        A lower `priority` is sooner, on servers that order their queue. Raises `BackendError`.
+        """
+        delivery = Delivery(within=within, priority=priority)
+        return await ask(self._connection, self._way, prompt, delivery=delivery)
+
+    async def complete_json(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        schema: type[BaseModelT],
+        within: timedelta,
+        max_tokens: int,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        priority: int = 0,
+    ) -> JsonCompletion[BaseModelT]:
+        """Let it write an answer of the shape `schema`; the last message is the user's.
+
+        A server that refuses JSON schemas (HTTP 400 or 422) is told the schema in words, from then on. Raises
+        `BackendError`: `judge-malformed` for what is cut off at `max_tokens` or does not fit, `judge-refused` for a no.
+        """
+        question = JsonQuestion(
+            messages=tuple(messages), schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed
+        )
+        delivery = Delivery(within=within, priority=priority)
+        if not self._tells_schemas_in_words:
+            try:
+                return await complete_json(
+                    self._connection, self._way, question, json_format=JsonFormat.SCHEMA, delivery=delivery
+                )
+            except BackendError as error:
+                if error.status not in _BAD_REQUEST:
+                    raise
         try:
-            await self._get(f"{self._base_url}/models", within=within)
+            said = await complete_json(
+                self._connection, self._way, question, json_format=JsonFormat.OBJECT, delivery=delivery
+            )
         except BackendError as error:
-            if error.type is not FailureType.JUDGE_REFUSED:  # a gateway without this route is there all the same
-                raise
+            self._tells_schemas_in_words |= error.took_the_request
+            raise
+        self._tells_schemas_in_words = True
+        return said
+
+    async def load(self, *, within: timedelta) -> ServerLoad | None:
+        """How busy it is by its own account; None when it does not say. Raises `BackendError`."""
+        try:
+            metrics = await self._connection.metrics(within=within)
+        except BackendError as error:
+            if error.is_a_no:
+                return None
+            raise
+        return read_load(metrics.decode(errors="replace"))
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._connection.aclose()
 
-    async def _ask(
-        self, prompt: PairPrompt, *, style: _Style, within: timedelta, keep_alive: bool = False
-    ) -> LabelAnswer:
-        tokens = self._tokens if style.restricts_labels else None
-        restriction = {} if tokens is None else {"allowed_token_ids": tokens.ids, "logprob_token_ids": tokens.ids}
-        body = {"model": self._model, "messages": _messages(prompt), "logprobs": True, **style.body, **restriction}
-        url = f"{self._base_url}/chat/completions"
-        return read_labels(await self._post(url, body, within=within, keep_alive=keep_alive), tokens=tokens)
-
-    async def _working_style(self, *, within: timedelta) -> _Style:
-        failures: list[BackendError] = []
-        for style in _STYLES:
-            if style.restricts_labels and self._tokens is None:
-                continue
-            try:
-                label_mass = await self._trial(style, within=within)
-            except BackendError as error:
-                if error.is_passing or error.status in _KEPT_OUT:
-                    raise
-                if error.status == HTTPStatus.NOT_FOUND:
-                    raise await self._not_there(error, within=within) from error
-                failures.append(error)
-                continue
-            _log.info(
-                "judge found", extra={"model": self._model, "asked_with": style.name, "trial_label_mass": label_mass}
-            )
-            return style
-        raise _nothing_works(failures, model=self._model)
-
-    async def _trial(self, style: _Style, *, within: timedelta) -> float:
-        """Ask a real question; the label mass of the answer. A judge that is off topic has log-probs all the same."""
-        try:
-            return (await self._ask(probe_question(), style=style, within=within)).label_mass
-        except BackendError as error:
-            if error.type is FailureType.JUDGE_OFF_TOPIC:
-                return 0.0
-            extra = {"model": self._model, "asked_with": style.name, "detail": error.detail, "said": _words(error)}
-            _log.info("judge cannot be asked this way", extra=extra)
-            raise
-
-    async def _not_there(self, error: BackendError, *, within: timedelta) -> BackendError:
-        """Is it the model or the URL that does not exist?"""
-        served = await self._served_models(within=within)
-        if served and self._model not in served:
-            detail = f"the judge has no model {self._model!r}; it serves {', '.join(served)}"
-        else:
-            detail = f"the judge has no chat API for {self._model!r} at this URL ({error.detail})"
-        return BackendError(FailureType.JUDGE_REFUSED, detail, status=error.status)
-
-    async def _first_model(self, *, within: timedelta) -> str:
-        served = await self._served_models(within=within)
-        if not served:
-            raise malformed("it lists no models; its URL is wrong, or the model must be named in the settings")
-        return served[0]
-
-    async def _served_models(self, *, within: timedelta) -> tuple[str, ...]:
-        """Ids of the models it lists; none where there is no such route, or nothing readable behind it."""
-        try:
-            listed = _parse(await self._get(f"{self._base_url}/models", within=within), _Models)
-        except BackendError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            return ()
-        return tuple(model.id for model in listed.data) if listed else ()
-
-    async def _server_version(self, *, within: timedelta) -> str:
-        try:
-            found = _parse(await self._get(f"{self._root_url}/version", within=within), _Version)
-        except BackendError as error:
-            if not error.is_a_no:
-                raise
-            return ""
-        return found.version if found else ""
-
-    async def _label_tokens(self, *, within: timedelta) -> LabelTokens | None:
-        """Ids of the single tokens "1", " 1", "2", " 2" by `POST /tokenize` (vLLM); None when that does not exist."""
-        try:
-            first, second = [await self._single_tokens((label, f" {label}"), within=within) for label in LABELS]
-        except BackendError as error:
-            if not error.is_a_no:
-                raise
-            _log.info("judge cannot tokenize", extra={"model": self._model, "detail": error.detail})
-            return None
-        return LabelTokens(first=first, second=second) if first and second else None
-
-    async def _single_tokens(self, spellings: tuple[str, ...], *, within: timedelta) -> tuple[int, ...]:
-        found: list[int] = []
-        for text in spellings:
-            body = {"model": self._model, "prompt": text, "add_special_tokens": False}
-            answer = _parse(await self._post(f"{self._root_url}/tokenize", body, within=within), _Tokens)
-            if answer and len(answer.tokens) == 1:
-                found += answer.tokens
-        return tuple(found)
-
-    async def _get(self, url: str, *, within: timedelta) -> bytes:
-        async with typed_failures(within):
-            response = await self._client.get(url, cast_to=httpx2.Response, options={"headers": _ALONE})
-        return response.content
-
-    async def _post(self, url: str, body: Mapping[str, Any], *, within: timedelta, keep_alive: bool = False) -> bytes:
-        """The raw answer: the client's typed `create()` takes 5 ms to walk through one of our requests."""
-        options: RequestOptions = {} if keep_alive else {"headers": _ALONE}
-        async with typed_failures(within):
-            response = await self._client.post(url, cast_to=httpx2.Response, body=body, options=options)
-        return response.content
-
-
-def _nothing_works(failures: Sequence[BackendError], *, model: str) -> BackendError:
-    """Why every way of asking failed: the last answer without log-probabilities, else the first refusal."""
-    unreadable = [error for error in failures if error.type is FailureType.JUDGE_MALFORMED]
-    reason = unreadable[-1] if unreadable else failures[0]
-    return BackendError(reason.type, f"{reason.detail}, whichever way {model!r} is asked", status=reason.status)
-
-
-def _words(error: BackendError) -> str:
-    cause = error.__cause__
-    return cause.response.text[:_WORDS_LOGGED] if isinstance(cause, openai.APIStatusError) else ""
-
-
-def _parse(body: bytes, shape: type[Answer]) -> Answer | None:
-    try:
-        return shape.model_validate_json(body)
-    except ValidationError:
-        return None
-
-
-def _messages(prompt: PairPrompt) -> list[ChatCompletionMessageParam]:
-    return [
-        {"role": "system", "content": prompt.system},
-        {"role": "user", "content": [_content(part) for part in prompt.parts]},
-    ]
-
-
-def _content(part: Part) -> ChatCompletionContentPartParam:
-    """Text as it is; an image as a data URL that we build, the only kind of image address there is."""
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    encoded = base64.b64encode(part.png).decode("ascii")
-    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}
+    @property
+    def _way(self) -> Way:
+        if self._found is None:
+            raise BackendNotProbedError("the judge has not been probed")
+        return self._found

@@ -1,4 +1,4 @@
-"""The verdict cache: raw label answers under judgement keys.
+"""The verdict cache: raw answers under judgement keys.
 
 Owns the interface and an in-memory implementation; a lasting one lives with the database. Refuses to hold rewards, ties
 or thresholds: those are computed when an answer is read, so changing a setting never asks the judge again.
@@ -8,39 +8,19 @@ The one rule: the first answer stored under a key is everybody's answer. Failure
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LabelAnswer:
-    """What the judge said in one order."""
-
-    log_p_first: float
-    """log p of the label of the image shown first, nats."""
-    log_p_second: float
-    """log p of the label of the image shown second, nats."""
-    label_mass: float
-    """Probability of all label tokens together, before any restriction to them; 0 to 1."""
-    prompt_tokens: int
-    """Tokens the judge read for it."""
-    completion_tokens: int
-    """Tokens the judge wrote for it."""
-
-    @property
-    def log_odds(self) -> float:
-        """log p(first) − log p(second) in nats."""
-        return self.log_p_first - self.log_p_second
+from services.judging.answers import Answer
 
 
 class VerdictCache(Protocol):
     """Where answers are kept."""
 
-    async def get_many(self, keys: Sequence[str]) -> dict[str, LabelAnswer]:
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Answer]:
         """The stored answers of those keys that have one."""
         ...
 
-    async def put(self, key: str, answer: LabelAnswer) -> LabelAnswer:
+    async def put(self, key: str, answer: Answer) -> Answer:
         """Store `answer` unless the key has one; returns the stored one."""
         ...
 
@@ -52,16 +32,16 @@ class MemoryVerdictCache:
         if max_entries < 1:
             raise ValueError(f"max_entries must be at least 1, got {max_entries}")
         self._max_entries = max_entries
-        self._answers: OrderedDict[str, LabelAnswer] = OrderedDict()
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
 
-    async def get_many(self, keys: Sequence[str]) -> dict[str, LabelAnswer]:
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Answer]:
         """The stored answers of those keys that have one."""
         found = {key: self._answers[key] for key in keys if key in self._answers}
         for key in found:
             self._answers.move_to_end(key)
         return found
 
-    async def put(self, key: str, answer: LabelAnswer) -> LabelAnswer:
+    async def put(self, key: str, answer: Answer) -> Answer:
         """Store `answer` unless the key has one; returns the stored one."""
         stored = self._answers.setdefault(key, answer)
         self._answers.move_to_end(key)

@@ -10,7 +10,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from http import HTTPStatus
@@ -62,6 +62,12 @@ class BackendError(Exception):
         return self.type in {FailureType.JUDGE_TIMEOUT, FailureType.JUDGE_OVERLOADED}
 
     @property
+    def took_the_request(self) -> bool:
+        """Whether the server did what was asked, and what it answered is no good."""
+        answered = {FailureType.JUDGE_MALFORMED, FailureType.JUDGE_OFF_TOPIC, FailureType.JUDGE_REFUSED}
+        return self.status is None and self.type in answered
+
+    @property
     def is_a_no(self) -> bool:
         """Whether a route that not every server has answered with a status, and not with "later".
 
@@ -71,9 +77,36 @@ class BackendError(Exception):
         return self.status is not None and self.type in {FailureType.JUDGE_REFUSED, FailureType.JUDGE_UNAVAILABLE}
 
 
+class CutOffError(BackendError):
+    """The judge had more to say than it was given room for."""
+
+    def __init__(self) -> None:
+        super().__init__(FailureType.JUDGE_MALFORMED, "the judge cannot be understood: its answer was cut off")
+
+
 def malformed(what: str) -> BackendError:
     """The judge's answer cannot be read."""
     return BackendError(FailureType.JUDGE_MALFORMED, f"the judge cannot be understood: {what}")
+
+
+def refused() -> BackendError:
+    """The judge answered that it will not."""
+    return BackendError(FailureType.JUDGE_REFUSED, "the judge refused to answer")
+
+
+def parameter_blamed(error: BackendError, sent: Collection[str]) -> str | None:
+    """Which of the parameters that we `sent` the server complains about; None unless it is exactly one.
+
+    For finding another way of asking, never for a detail: besides the field for it, the server's prose is searched.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, openai.APIStatusError):
+        return None
+    if cause.param in sent:
+        return cause.param
+    prose = _prose(cause.body)
+    blamed = [name for name in sent if re.search(rf"(?<!\w){name}(?!\w)", prose)]
+    return blamed[0] if len(blamed) == 1 else None
 
 
 @asynccontextmanager
@@ -118,6 +151,19 @@ def _what_was_wrong(error: openai.APIStatusError) -> str:
         if isinstance(name, str) and _IDENTIFIER.fullmatch(name):
             return f"HTTP {error.status_code}: {name}"
     return f"HTTP {error.status_code}"
+
+
+def _prose(body: object) -> str:
+    """The message of an OpenAI-like error, or the `detail` of a FastAPI one without the values that it repeats."""
+    match body:
+        case {"message": str(message)}:
+            return message
+        case {"detail": str(message)}:
+            return message
+        case {"detail": [*faults]}:
+            return " ".join(f"{fault.get('loc')} {fault.get('msg')}" for fault in faults if isinstance(fault, dict))
+        case _:
+            return ""
 
 
 def _why_unreachable(error: openai.APIError) -> str | None:

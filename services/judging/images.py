@@ -6,10 +6,13 @@ Refuses everything but PNG, and never opens a path or a URL.
 The one rule: the judge sees exactly the pixels that the digest names, losslessly.
 """
 
+import base64
 import hashlib
 import io
 import json
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
@@ -22,10 +25,19 @@ __all__ = ["InvalidImageError", "JudgeImage", "image_digest", "read_png"]
 PROCESSING = "rgb8-white-srgb-upright-1"
 """Names the normalisation below and is part of every digest: change it when a rule changes."""
 
+SCALED_PROCESSING = f"{PROCESSING}+lanczos32-1"
+"""The same for images that were scaled down: change it when their sizes or the resampler change."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+PATCH = 32
+"""Sides of scaled images are multiples of this many pixels: Qwen3-VL reads 32×32 of them as one token."""
+
+MIN_JUDGE_PIXELS = PATCH * PATCH
+"""The smallest limit that an image can be scaled down to."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JudgeImage:
-    """One image as the judge gets it."""
+    """One image as the judge gets it. Without slots, so that it can keep its data URL."""
 
     digest: str
     """`sha256:…` over mode, width, height, pixels and processing."""
@@ -36,13 +48,22 @@ class JudgeImage:
     png: bytes
     """8-bit RGB PNG of exactly these pixels and no metadata; a file that already was one keeps its compressed data."""
 
+    @cached_property
+    def data_url(self) -> bytes:
+        """`data:image/png;base64,…` in ASCII, built once for all the questions about this image."""
+        return b"data:image/png;base64," + base64.b64encode(self.png)
 
-def read_png(data: bytes, *, max_pixels: int = 16_000_000, max_side: int = 8192) -> JudgeImage:
-    """Check a PNG and normalise it to upright 8-bit sRGB on white.
+
+def read_png(
+    data: bytes, *, max_pixels: int = 16_000_000, max_side: int = 8192, judge_max_pixels: int | None = None
+) -> JudgeImage:
+    """Check a PNG and normalise it to upright 8-bit sRGB on white, of at most `judge_max_pixels` pixels.
 
     * 16 bits per sample are scaled exactly, round(v · 255 / 65535); palettes and grey become RGB.
     * Alpha is composited on white; `eXIf` orientation is applied; an RGB ICC profile is converted to sRGB.
     * Text and all other chunks that do not change pixels are dropped unread; `gAMA`, `cHRM` and `sRGB` are ignored.
+    * Last of all, an image with more than `judge_max_pixels` pixels (at least 1024; none = no limit) is scaled down to
+      the size that `judged_size` gives, by Lanczos resampling.
 
     Raises `InvalidImageError` (one sentence, safe for clients) for: anything but a PNG; more than `max_pixels` or
     `max_side`; animations; truncated or damaged files; bytes after the end; unknown critical chunks; interlaced 16-bit
@@ -51,15 +72,42 @@ def read_png(data: bytes, *, max_pixels: int = 16_000_000, max_side: int = 8192)
     file = parse_png(data, max_pixels=max_pixels, max_side=max_side)
     pixels = decode_rgb(file)
     height, width, _ = pixels.shape
+    if judge_max_pixels is not None and width * height > judge_max_pixels:
+        return _scaled_down(pixels, judged_size(width, height, max_pixels=judge_max_pixels))
     png = file.stripped() if file.is_plain_rgb else _encode(pixels)
     return JudgeImage(digest=image_digest(pixels), width=width, height=height, png=png)
 
 
-def image_digest(pixels: Pixels) -> str:
+def image_digest(pixels: Pixels, *, processing: str = PROCESSING) -> str:
     """Identity of upright RGB pixels uint8 [H, W, 3]: a header that fixes the shape, then the bytes."""
     height, width, _ = pixels.shape
-    header = json.dumps(["RGB", width, height, PROCESSING]).encode() + b"\n"
+    header = json.dumps(["RGB", width, height, processing]).encode() + b"\n"
     return f"sha256:{hashlib.sha256(header + np.ascontiguousarray(pixels).tobytes()).hexdigest()}"
+
+
+def judged_size(width: int, height: int, *, max_pixels: int) -> tuple[int, int]:
+    """Width and height that an image of more than `max_pixels` pixels is scaled down to.
+
+    The largest multiples of 32 at or below the sides that keep the aspect and have `max_pixels` pixels together; a side
+    that would vanish keeps 32 pixels and leaves the other what is left. Raises `ValueError` below 1024 pixels.
+    """
+    if max_pixels < MIN_JUDGE_PIXELS:
+        raise ValueError(f"images cannot be scaled down to {max_pixels} pixels; at least {MIN_JUDGE_PIXELS}")
+    # (w·s)² = max_pixels · w / h for the scale s with (w·s)·(h·s) = max_pixels; in integers, so that nothing rounds up.
+    longest = _whole_patches(max_pixels // PATCH)
+    new_width = _whole_patches(math.isqrt(max_pixels * width // height))
+    new_height = _whole_patches(math.isqrt(max_pixels * height // width))
+    return min(max(new_width, PATCH), longest), min(max(new_height, PATCH), longest)
+
+
+def _whole_patches(length: int) -> int:
+    return length // PATCH * PATCH
+
+
+def _scaled_down(pixels: Pixels, size: tuple[int, int]) -> JudgeImage:
+    scaled = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    digest = image_digest(scaled, processing=SCALED_PROCESSING)
+    return JudgeImage(digest=digest, width=size[0], height=size[1], png=_encode(scaled))
 
 
 def _encode(pixels: Pixels) -> bytes:

@@ -1,296 +1,337 @@
-"""The judge: pairs of images in, verdicts or typed failures out.
+"""The judge: questions about images in, verdicts or typed failures out.
 
-Owns asking in both orders, bounded concurrency, the cache, single flight, retries and deadlines. Refuses to know about
-rewards, ties and HTTP of our own service.
+Owns which prompts a question becomes, in which orders a pair is asked, and the deadline. Refuses to know about rewards,
+ties and HTTP of our own service; asking one prompt is `answering`, where and when is `scheduling`.
 
 The one rule: a judge's fault never raises and never becomes a number; whatever is not answered by the deadline is
-`judge-timeout`. Only answers are cached, failures never.
+`judge-timeout`.
 """
 
 import asyncio
-import time
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeAlias
 
-import stamina
-
-from services.judging.backend import BackendError, BackendIdentity, OpenAIBackend
-from services.judging.cache import LabelAnswer, VerdictCache
-from services.judging.images import JudgeImage
+from services.judging.answering import Answering, Ask, AskLimits, Lookup, Reply
+from services.judging.answers import Answer, ChoiceAnswer, LabelAnswer
+from services.judging.backend import OpenAIBackend
+from services.judging.cache import VerdictCache
+from services.judging.callers import Caller
+from services.judging.fingerprint import fingerprint_of
 from services.judging.keys import judgement_key
-from services.judging.prompts import TEMPLATE_VERSION, PairPrompt, pair_prompt
-from services.judging.single_flight import SingleFlight
-from services.judging.verdicts import Verdict, combine_orders
+from services.judging.observer import AnswerSource, JudgeObserver, NullObserver
+from services.judging.prompts import JudgePrompt, Part, criterion_prompt, pair_prompt
+from services.judging.questions import (
+    FIRST_SECOND,
+    SECOND_FIRST,
+    Asked,
+    Cost,
+    ImageAnswer,
+    ImageQuestion,
+    JudgeFailure,
+    PairAnswer,
+    PairQuestion,
+)
+from services.judging.scheduling.replica_set import ReplicaSet, ReplicaState
+from services.judging.scheduling.scheduler import Bundle, Prefix
+from services.judging.verdicts import join_answers, p_yes
 from shared_schemas.problems import FailureType
-from shared_schemas.reward import JudgeIdentity
-from shared_schemas.rubrics import RubricContent, json_digest
-
-_CHECK_WITHIN = timedelta(seconds=2)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PairQuestion:
-    """Which of two images is better for this prompt, by this rubric?"""
-
-    prompt: str
-    """The prompt, or the edit instruction."""
-    first: JudgeImage
-    """First candidate; a positive margin prefers it."""
-    second: JudgeImage
-    """Second candidate."""
-    source: JudgeImage | None
-    """The picture that was edited; given exactly when the rubric is for `edit`."""
-    rubric: RubricContent
-    """What to judge by; no criteria = the judge's own taste."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PairAnswer:
-    """The verdict on one pair and what it cost."""
-
-    verdict: Verdict
-    """Both orders together."""
-    judge_calls: int
-    """Calls made for it, retries included; 0 when the cache or somebody else's call answered."""
-    cached_answers: int
-    """Answers from the cache, 0 to 2."""
-    prompt_tokens: int
-    """Tokens the judge read for these calls."""
-    completion_tokens: int
-    """Tokens the judge wrote for them."""
-    queue_seconds: float = 0.0
-    """The longer wait of its two orders for a free slot."""
-
-    @property
-    def cached(self) -> bool:
-        """Whether both orders came from the cache."""
-        return self.cached_answers == 2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JudgeFailure:
-    """Why there is no verdict."""
-
-    type: FailureType
-    """A stable slug that says whether asking again can help."""
-    detail: str
-    """In words, safe for clients."""
-    judge_calls: int = 0
-    """Calls made for both orders, as far as they are known to have ended."""
+from shared_schemas.reward import JudgeIdentity, Orders
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JudgeLimits:
     """How hard the judge may be pressed, and when its answer counts."""
 
-    max_concurrent_calls: int = 32
-    """Calls in flight at once."""
-    attempts: int = 3
-    """Attempts per call when a failure is retryable."""
-    first_backoff: timedelta = timedelta(milliseconds=100)
-    """Wait before the second attempt, with as much jitter again; doubles. A `Retry-After` takes its place."""
-    max_backoff: timedelta = timedelta(seconds=10)
-    """Longest wait between attempts, `Retry-After` included."""
-    call_timeout: timedelta = timedelta(seconds=60)
-    """Longest single call."""
-    min_label_mass: float = 0.5
-    """A smaller probability of the labels is `judge-off-topic`: the judge wanted to say something else."""
+    max_window: int = 256
+    """Most calls in flight at one replica."""
+    ask: AskLimits = field(default_factory=AskLimits)
+    """Of a single question."""
+    patience: timedelta = timedelta(seconds=5)
+    """How long calls wait for a judge that is gone before they are `judge-unavailable`."""
+    position_bias_bound: float | None = None
+    """Nats that the position bias hardly ever exceeds; adaptive orders ask both while it is not known."""
 
 
 class JudgeNotStartedError(RuntimeError):
     """`start()` has not succeeded yet."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Reply:
-    """What came of asking in one order."""
+@dataclass(kw_only=True, slots=True)
+class _Question:
+    """One pair or image under way: its prompts by name, and the tasks that get them answered."""
 
-    outcome: LabelAnswer | JudgeFailure
-    from_cache: bool = False
-    judge_calls: int = 0
-    queue_seconds: float = 0.0
+    names: tuple[str, ...]
+    asks: tuple[Ask, ...]
+    tasks: "list[asyncio.Task[Reply | None]]" = field(default_factory=list)
 
 
-_Lookup: TypeAlias = Awaitable[dict[str, LabelAnswer]]
+Outcome: TypeAlias = tuple[tuple[Asked, ...], Cost, JudgeFailure | None]
 
 
 class Judge:
-    """Compares pairs of images over one backend. `start()` first, `aclose()` at the end."""
+    """Judges over one or more replicas of one model. `start()` first, `aclose()` at the end."""
 
-    def __init__(self, backend: OpenAIBackend, *, cache: VerdictCache, limits: JudgeLimits | None = None) -> None:
-        self._backend = backend
-        self._cache = cache
+    def __init__(
+        self,
+        backends: Sequence[OpenAIBackend],
+        *,
+        cache: VerdictCache,
+        limits: JudgeLimits | None = None,
+        observer: JudgeObserver | None = None,
+    ) -> None:
         self._limits = limits or JudgeLimits()
-        self._slots = asyncio.Semaphore(self._limits.max_concurrent_calls)
-        self._flights: SingleFlight[_Reply] = SingleFlight()
-        self._identity: JudgeIdentity | None = None
+        observer = observer or NullObserver()
+        self._replicas = ReplicaSet(
+            backends,
+            max_window=self._limits.max_window,
+            probe_within=self._limits.ask.call_timeout,
+            patience=self._limits.patience,
+            observer=observer,
+        )
+        self._answering = Answering(self._replicas.scheduler, cache=cache, limits=self._limits.ask, observer=observer)
 
     @property
     def identity(self) -> JudgeIdentity:
-        """Who judges. Raises `JudgeNotStartedError` before `start()` has succeeded."""
-        if self._identity is None:
+        """Who judges now. Raises `JudgeNotStartedError` before `start()` has succeeded."""
+        judge = self._replicas.judge
+        if judge is None:
             raise JudgeNotStartedError("the judge has not been started")
-        return self._identity
+        return JudgeIdentity(model=judge.model, fingerprint=fingerprint_of(judge))
+
+    @property
+    def backend(self) -> OpenAIBackend:
+        """A replica that is there: for questions about the judge itself."""
+        return self._replicas.backend
+
+    @property
+    def num_changes(self) -> int:
+        """How often another judge was found behind the same URLs."""
+        return self._replicas.num_changes
+
+    @property
+    def num_queued_calls(self) -> int:
+        """Calls that wait for a slot."""
+        return self._replicas.scheduler.num_queued_calls
+
+    def replicas(self) -> list[ReplicaState]:
+        """Every replica at this moment."""
+        return self._replicas.states()
+
+    def problem(self) -> str | None:
+        """None when the judge can be asked, else what is wrong; costs no call."""
+        return self._replicas.problem()
+
+    def seconds_until_done(self, caller: Caller, num_calls: int) -> float:
+        """How long `num_calls` new calls of this caller would take from now; 0 while that is not known."""
+        return self._replicas.scheduler.seconds_until_done(caller, num_calls)
 
     async def start(self) -> JudgeIdentity:
         """Find out who judges and how to ask. Raises `BackendError`; may be called again after that."""
-        found = await self._backend.probe(within=self._limits.call_timeout)
-        self._identity = JudgeIdentity(model=found.model, fingerprint=_fingerprint(found))
-        return self._identity
+        await self._replicas.start()
+        return self.identity
 
     async def check(self) -> str | None:
-        """None when the judge can be asked, else what is wrong; costs no judgement."""
-        if self._identity is None:
-            return "the judge has not been started"
-        try:
-            await self._backend.check(within=_CHECK_WITHIN)
-        except BackendError as error:
-            return error.detail
-        return None
+        """Look at every replica now: None when one can be asked, else what is wrong; costs no judgement."""
+        return await self._replicas.check()
 
     async def aclose(self) -> None:
-        """Close the backend's connections."""
-        await self._backend.aclose()
+        """Close every connection."""
+        await self._replicas.aclose()
 
     async def compare(
-        self, questions: Sequence[PairQuestion], *, deadline: timedelta, use_cache: bool = True
+        self,
+        questions: Sequence[PairQuestion],
+        *,
+        deadline: timedelta,
+        use_cache: bool = True,
+        orders: Orders = Orders.BOTH,
+        tie_margin: float = 0.0,
+        caller: Caller | None = None,
     ) -> list[PairAnswer | JudgeFailure]:
-        """Answer every question, in the same order, both orders of each pair asked at the same time.
+        """Answer every question, in the same order; with `orders=both`, both are asked at the same time.
 
-        `use_cache=False` neither reads nor writes stored answers and shares no call with others. Raises
+        `adaptive` asks the other order too when the first is not clearer than the bias bound and `tie_margin` (nats)
+        together. `use_cache=False` neither reads nor writes stored answers and shares no call with others. Raises
         `JudgeNotStartedError`, `ValueError` for a question without or with an unwanted source image, and what the cache
         raises; never for the judge's fault. Cancelling it cancels the calls that nobody else waits for.
         """
-        prompts = [prompt for question in questions for prompt in _both_orders(question)]
-        keys = [judgement_key(self.identity.fingerprint, prompt) for prompt in prompts]
-        if use_cache:
-            # Every key joins its flight in the same turn of the loop in which the lookup starts: an answer stored too
-            # late for the lookup then still has a flight to join, so that nothing is asked twice.
-            lookup = asyncio.ensure_future(self._cache.get_many(keys))
-            lookup.add_done_callback(_see_exception)
-            calls = [self._shared_reply(key, prompt, lookup) for key, prompt in zip(keys, prompts, strict=True)]
-        else:
-            calls = [self._reply(prompt) for prompt in prompts]
-        replies = await _replies_before(deadline, [asyncio.create_task(call) for call in calls])
-        pairs = zip(replies[::2], replies[1::2], strict=True)
-        return [_join(forward, backward, self._limits.min_label_mass) for forward, backward in pairs]
+        caller, until = caller or Caller(), _now() + deadline.total_seconds()
+        work = [self._pair_question(question, caller=caller, deadline=until) for question in questions]
+        lookup = self._look_up(work) if use_cache else None
+        for question, pair in zip(questions, work, strict=True):
+            num_first = 1 if _asks_one_order(question, orders) else 2
+            pair.tasks = [asyncio.create_task(self._answer(ask, lookup)) for ask in pair.asks[:num_first]]
+            if num_first == 1 and orders is Orders.ADAPTIVE:
+                pair.tasks.append(asyncio.create_task(self._if_in_doubt(pair, tie_margin, use_cache=use_cache)))
+        await _end_by(until, [task for pair in work for task in pair.tasks])
+        return [_pair_answer(*_outcome(pair, deadline)) for pair in work]
 
-    async def _shared_reply(self, key: str, prompt: PairPrompt, lookup: _Lookup) -> _Reply:
-        """Answer from the cache, or from the call in flight, or from a call of our own that is then stored."""
-        leads = False
+    async def rate(
+        self,
+        questions: Sequence[ImageQuestion],
+        *,
+        deadline: timedelta,
+        use_cache: bool = True,
+        caller: Caller | None = None,
+    ) -> list[ImageAnswer | JudgeFailure]:
+        """Ask for each image whether it meets each criterion of its rubric; one failure fails the image.
 
-        async def look_up_or_ask() -> _Reply:
-            nonlocal leads
-            leads = True
-            if stored := (await asyncio.shield(lookup)).get(key):
-                return _Reply(outcome=stored, from_cache=True)
-            reply = await self._reply(prompt)
-            if isinstance(reply.outcome, JudgeFailure):
-                return reply
-            stored = await self._cache.put(key, reply.outcome)
-            return replace(reply, outcome=stored)
+        Raises like `compare`, and `ValueError` for a rubric without criteria. A judge without log-probabilities cannot
+        say how well: `judge-lacks-log-probs`.
+        """
+        caller, until = caller or Caller(), _now() + deadline.total_seconds()
+        work = [self._image_question(question, caller=caller, deadline=until) for question in questions]
+        lookup = self._look_up(work) if use_cache else None
+        for image in work:
+            image.tasks = [asyncio.create_task(self._answer(ask, lookup)) for ask in image.asks]
+        await _end_by(until, [task for image in work for task in image.tasks])
+        return [_image_answer(*_outcome(image, deadline)) for image in work]
 
-        reply = await self._flights.run(key, look_up_or_ask)
-        return reply if leads or reply.from_cache else _Reply(outcome=reply.outcome)
+    def _pair_question(self, question: PairQuestion, *, caller: Caller, deadline: float) -> _Question:
+        """Both orders, the one to begin with in front."""
+        images = {FIRST_SECOND: (question.first, question.second), SECOND_FIRST: (question.second, question.first)}
+        names = (FIRST_SECOND, SECOND_FIRST) if _first_goes_first(question) else (SECOND_FIRST, FIRST_SECOND)
+        prompts = [
+            pair_prompt(question.prompt, *images[name], source=question.source, rubric=question.rubric)
+            for name in names
+        ]
+        return self._question(names, prompts, at_once=2, caller=caller, deadline=deadline)
 
-    async def _reply(self, prompt: PairPrompt) -> _Reply:
-        """Ask the judge, with retries. Off-topic answers are failures here, so that they are never stored."""
-        limits, num_calls, queue_seconds = self._limits, 0, 0.0
-        try:
-            async for attempt in stamina.retry_context(
-                on=self._backoff,
-                attempts=limits.attempts,
-                timeout=None,
-                wait_initial=limits.first_backoff,
-                wait_jitter=limits.first_backoff,
-                wait_max=limits.max_backoff,
-            ):
-                with attempt:
-                    queued = time.perf_counter()
-                    async with self._slots:
-                        queue_seconds += time.perf_counter() - queued
-                        num_calls += 1
-                        answer = await self._backend.ask(prompt, within=limits.call_timeout)
-        except BackendError as error:
-            return _Reply(outcome=JudgeFailure(type=error.type, detail=error.detail), judge_calls=num_calls)
-        outcome = _on_topic(answer, limits.min_label_mass)
-        return _Reply(outcome=outcome, judge_calls=num_calls, queue_seconds=queue_seconds)
+    def _image_question(self, question: ImageQuestion, *, caller: Caller, deadline: float) -> _Question:
+        if not question.rubric.criteria:
+            raise ValueError("a rubric set without criteria cannot score an image")
+        prompts = [
+            criterion_prompt(
+                question.prompt, question.image, source=question.source, criterion=criterion, rubric=question.rubric
+            )
+            for criterion in question.rubric.criteria
+        ]
+        names = tuple(criterion.id for criterion in question.rubric.criteria)
+        return self._question(names, prompts, at_once=1, caller=caller, deadline=deadline)
 
-    def _backoff(self, error: Exception) -> bool | float:
-        """Whether to try again, or after how many seconds when the judge says so."""
-        if not isinstance(error, BackendError) or not error.type.is_retryable:
-            return False
-        if error.retry_after_seconds is None:
-            return True
-        return min(error.retry_after_seconds, self._limits.max_backoff.total_seconds())
+    def _question(
+        self, names: tuple[str, ...], prompts: Sequence[JudgePrompt], *, at_once: int, caller: Caller, deadline: float
+    ) -> _Question:
+        fingerprint = self.identity.fingerprint
+        bundle = Bundle(caller=caller, fingerprint=fingerprint, at_once=at_once, prefix=_shared_prefix(prompts[0]))
+        asks = tuple(
+            Ask(
+                key=judgement_key(fingerprint, prompt, scope=caller.cache_scope),
+                prompt=prompt,
+                bundle=bundle,
+                deadline=deadline,
+            )
+            for prompt in prompts
+        )
+        return _Question(names=names, asks=asks)
 
+    def _look_up(self, work: Sequence[_Question]) -> Lookup:
+        return self._answering.look_up([ask.key for question in work for ask in question.asks])
 
-def _fingerprint(backend: BackendIdentity) -> str:
-    """Digest of all that can change an answer besides the question."""
-    sampling = {"style": backend.style, "temperature": 0, "max_tokens": 1}
-    return json_digest(
-        {
-            "model": backend.model,
-            "server_version": backend.server_version,
-            "template": TEMPLATE_VERSION,
-            "sampling": sampling,
-        }
-    )
+    async def _answer(self, ask: Ask, lookup: Lookup | None) -> Reply | None:
+        return await (self._answering.ask_again(ask) if lookup is None else self._answering.ask_once(ask, lookup))
 
+    async def _if_in_doubt(self, pair: _Question, tie_margin: float, *, use_cache: bool) -> Reply | None:
+        """Ask the second order unless the first is clear; None when it is, or when it failed anyway."""
+        first = await asyncio.shield(pair.tasks[0])
+        outcome = None if first is None else first.outcome
+        if outcome is None or isinstance(outcome, JudgeFailure) or self._is_clear(outcome, tie_margin):
+            return None
+        ask = pair.asks[1]
+        return await self._answer(ask, self._answering.look_up([ask.key]) if use_cache else None)
 
-def _both_orders(question: PairQuestion) -> tuple[PairPrompt, PairPrompt]:
-    prompt, first, second = question.prompt, question.first, question.second
-    return (
-        pair_prompt(prompt, first, second, source=question.source, rubric=question.rubric),
-        pair_prompt(prompt, second, first, source=question.source, rubric=question.rubric),
-    )
+    def _is_clear(self, answer: Answer, tie_margin: float) -> bool:
+        bound = self._limits.position_bias_bound
+        return isinstance(answer, LabelAnswer) and bound is not None and abs(answer.log_odds) >= bound + tie_margin
 
 
-async def _replies_before(deadline: timedelta, tasks: Sequence[asyncio.Task[_Reply]]) -> list[_Reply]:
-    """The result of every task, a timeout for those cut off by the deadline. Raises what a task raises."""
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _asks_one_order(question: PairQuestion, orders: Orders) -> bool:
+    """Two equal images always need both orders: in one, whatever the judge prefers is its bias."""
+    return orders is not Orders.BOTH and question.first.digest != question.second.digest
+
+
+def _first_goes_first(question: PairQuestion) -> bool:
+    """Which order is asked first: decided by the digest of the unordered pair, so that swapping swaps everything."""
+    smaller, larger = sorted((question.first.digest, question.second.digest))
+    smaller_first = hashlib.sha256(f"{smaller}{larger}".encode()).digest()[0] % 2 == 0
+    return smaller_first == (question.first.digest == smaller)
+
+
+def _shared_prefix(prompt: JudgePrompt) -> Prefix:
+    parts: tuple[Part, ...] = (prompt.system, *prompt.parts[: prompt.num_shared_parts])
+    texts = [part if isinstance(part, str) else part.digest for part in parts]
+    digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    has_image = any(not isinstance(part, str) for part in parts)
+    return Prefix(digest=digest, num_chars=sum(map(len, texts)), has_image=has_image)
+
+
+async def _end_by(until: float, tasks: "Sequence[asyncio.Task[Reply | None]]") -> None:
+    """Wait for every task until that time of the loop, then cancel what is left. Raises what a task raises."""
     if not tasks:
-        return []
+        return
     try:
-        await asyncio.wait(tasks, timeout=deadline.total_seconds(), return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait(tasks, timeout=max(0.0, until - _now()), return_when=asyncio.FIRST_EXCEPTION)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+def _outcome(question: _Question, deadline: timedelta) -> Outcome:
+    """What came in, what it cost, and the first failure if there was one."""
     detail = f"not judged within the deadline of {deadline.total_seconds():g} s"
-    late = _Reply(outcome=JudgeFailure(type=FailureType.JUDGE_TIMEOUT, detail=detail))
-    return [late if task.cancelled() else task.result() for task in tasks]
+    late = Reply(outcome=JudgeFailure(type=FailureType.JUDGE_TIMEOUT, detail=detail))
+    replies = [late if task.cancelled() else task.result() for task in question.tasks]
+    asked, failure, cost = [], None, Cost()
+    for name, ask, reply in zip(question.names, question.asks, replies, strict=False):
+        if reply is None:
+            continue
+        cost = _add(cost, reply)
+        if isinstance(reply.outcome, JudgeFailure):
+            failure = failure or reply.outcome
+        else:
+            cached = reply.source is AnswerSource.CACHE
+            asked.append(Asked(key=ask.key, question=name, answer=reply.outcome, cached=cached, seconds=reply.seconds))
+    return tuple(asked), cost, failure
 
 
-def _see_exception(lookup: asyncio.Future[dict[str, LabelAnswer]]) -> None:
-    """A failed lookup raises where it is awaited; where nobody awaits it any more, asyncio shall not complain."""
-    if not lookup.cancelled():
-        lookup.exception()
-
-
-def _join(forward: _Reply, backward: _Reply, min_label_mass: float) -> PairAnswer | JudgeFailure:
-    judge_calls = forward.judge_calls + backward.judge_calls
-    x_first = _on_topic(forward.outcome, min_label_mass)
-    y_first = _on_topic(backward.outcome, min_label_mass)
-    if isinstance(x_first, JudgeFailure):
-        return replace(x_first, judge_calls=judge_calls)
-    if isinstance(y_first, JudgeFailure):
-        return replace(y_first, judge_calls=judge_calls)
-    paid = [answer for answer, reply in ((x_first, forward), (y_first, backward)) if reply.judge_calls]
-    return PairAnswer(
-        verdict=combine_orders(x_first.log_odds, y_first.log_odds, min(x_first.label_mass, y_first.label_mass)),
-        judge_calls=judge_calls,
-        cached_answers=sum(reply.from_cache for reply in (forward, backward)),
-        prompt_tokens=sum(answer.prompt_tokens for answer in paid),
-        completion_tokens=sum(answer.completion_tokens for answer in paid),
-        queue_seconds=max(forward.queue_seconds, backward.queue_seconds),
+def _add(cost: Cost, reply: Reply) -> Cost:
+    answer = reply.outcome if reply.judge_calls and not isinstance(reply.outcome, JudgeFailure) else None
+    return Cost(
+        judge_calls=cost.judge_calls + reply.judge_calls,
+        cached_answers=cost.cached_answers + (reply.source is AnswerSource.CACHE),
+        prompt_tokens=cost.prompt_tokens + (answer.prompt_tokens if answer else 0),
+        completion_tokens=cost.completion_tokens + (answer.completion_tokens if answer else 0),
+        queue_seconds=max(cost.queue_seconds, reply.queue_seconds),
     )
 
 
-def _on_topic(outcome: LabelAnswer | JudgeFailure, min_label_mass: float) -> LabelAnswer | JudgeFailure:
-    """Turn an answer that hardly considered the labels into a failure; also for stored ones, as the limit may move."""
-    if isinstance(outcome, JudgeFailure) or outcome.label_mass >= min_label_mass:
-        return outcome
-    detail = f"the judge gave the labels a probability of {outcome.label_mass:.2g}; at least {min_label_mass:g} counts"
-    return JudgeFailure(type=FailureType.JUDGE_OFF_TOPIC, detail=detail)
+def _pair_answer(asked: tuple[Asked, ...], cost: Cost, failure: JudgeFailure | None) -> PairAnswer | JudgeFailure:
+    if failure is not None:
+        return replace(failure, asked=asked, cost=cost)
+    by_order = {one.question: one.answer for one in asked}
+    verdict = join_answers(by_order.get(FIRST_SECOND), by_order.get(SECOND_FIRST))
+    return PairAnswer(verdict=verdict, asked=asked, cost=cost)
+
+
+def _image_answer(asked: tuple[Asked, ...], cost: Cost, failure: JudgeFailure | None) -> ImageAnswer | JudgeFailure:
+    if failure is not None:
+        return replace(failure, asked=asked, cost=cost)
+    scores, masses = {}, []
+    for one in asked:
+        if isinstance(one.answer, ChoiceAnswer):
+            detail = "the judge gives no log-probabilities, so it cannot say how well an image meets a criterion"
+            return JudgeFailure(type=FailureType.JUDGE_LACKS_LOG_PROBS, detail=detail, asked=asked, cost=cost)
+        scores[one.question] = p_yes(one.answer)
+        masses.append(one.answer.label_mass)
+    return ImageAnswer(scores=scores, label_mass=min(masses), asked=asked, cost=cost)

@@ -4,17 +4,19 @@ Owns the key; the one rule is that the key is the whole request with images repl
 source, prompt, rubric text, template and judge are in it by construction and nothing can be forgotten.
 """
 
-from services.judging.prompts import PairPrompt, Part
+from services.judging.prompts import JudgePrompt, Part
 from shared_schemas.rubrics import json_digest
 
-KEY_SCHEMA_VERSION = 1
+KEY_SCHEMA_VERSION = 2
 
 
-def judgement_key(fingerprint: str, prompt: PairPrompt) -> str:
-    """`sha256:…` of what `fingerprint` (judge, template, sampling) is asked by `prompt`."""
+def judgement_key(fingerprint: str, prompt: JudgePrompt, *, scope: str) -> str:
+    """`sha256:…` of what `fingerprint` (judge, template, sampling) is asked by `prompt`, remembered within `scope`."""
     request = {
         "schema": KEY_SCHEMA_VERSION,
+        "scope": scope,
         "judge": fingerprint,
+        "labels": list(prompt.labels),
         "system": prompt.system,
         "parts": [_identify(part) for part in prompt.parts],
     }

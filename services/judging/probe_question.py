@@ -8,7 +8,7 @@ import io
 from PIL import Image
 
 from services.judging.images import JudgeImage, read_png
-from services.judging.prompts import PairPrompt, pair_prompt
+from services.judging.prompts import JudgePrompt, pair_prompt
 from shared_schemas.rubrics import RubricContent, Task
 
 _SIDE = 64
@@ -21,7 +21,7 @@ def _plain(colour: str) -> JudgeImage:
     return read_png(buffer.getvalue())
 
 
-def probe_question() -> PairPrompt:
+def probe_question() -> JudgePrompt:
     """White or black: which one is a white square?"""
     rubric = RubricContent(task=Task.T2I)
     return pair_prompt("a white square", _plain("white"), _plain("black"), source=None, rubric=rubric)

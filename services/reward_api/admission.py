@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from services.judging.images import InvalidImageError, JudgeImage, read_png
 from services.reward_api.errors import (
+    ApiError,
     InvalidImage,
     InvalidRequest,
     PromptTooLong,
@@ -18,12 +19,11 @@ from services.reward_api.errors import (
     UnusedImage,
     field_errors,
 )
+from services.reward_api.request_body import META
 from services.storage.rubrics import RubricRepository
 from shared_schemas.problems import FieldError
 from shared_schemas.reward import Group, RewardRequest
 from shared_schemas.rubrics import RubricContent, RubricIdentity, RubricReference, Task
-
-META = "meta"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,21 +34,24 @@ class ResolvedRubric:
     content: RubricContent
 
 
-def read_meta(parts: Mapping[str, bytes], *, max_prompt_chars: int) -> RewardRequest:
+def read_meta(meta: bytes, *, max_prompt_chars: int) -> RewardRequest:
     """Validate the `meta` part. Raises `InvalidRequest` and `PromptTooLong`."""
-    if META not in parts:
-        raise InvalidRequest(f"the part {META!r} is missing", part=META)
     try:
-        meta = RewardRequest.model_validate_json(parts[META])
+        request = RewardRequest.model_validate_json(meta)
     except ValidationError as error:
         errors = field_errors(error.errors(include_url=False, include_input=False), root=META)
-        raise InvalidRequest(f"the part {META!r} does not validate", part=META, errors=errors) from error
-    for index, group in enumerate(meta.groups):
+        raise InvalidRequest(f"{META!r} does not validate", part=META, errors=errors) from error
+    for index, group in enumerate(request.groups):
         if len(group.prompt) > max_prompt_chars:
             message = f"has {len(group.prompt)} characters; at most {max_prompt_chars} are read"
-            where = f"{META}.groups.{index}.prompt"
-            raise PromptTooLong(f"{where} {message}", part=META, errors=[FieldError(where=where, message=message)])
-    return meta
+            raise wrong_field(f"groups.{index}.prompt", message, kind=PromptTooLong)
+    return request
+
+
+def wrong_field(path: str, message: str, *, kind: type[ApiError] = InvalidRequest) -> ApiError:
+    """The refusal of one field of `meta`; `path` is relative to it."""
+    where = f"{META}.{path}"
+    return kind(f"{where}: {message}", part=META, errors=[FieldError(where=where, message=message)])
 
 
 async def resolve_rubric(meta: RewardRequest, rubrics: RubricRepository) -> ResolvedRubric:
@@ -56,50 +59,58 @@ async def resolve_rubric(meta: RewardRequest, rubrics: RubricRepository) -> Reso
 
     Raises `InvalidRequest` for text that is no reference, `UnknownRubricError`, and `TaskMismatch`.
     """
-    try:
-        reference = RubricReference.parse(meta.rubric)
-    except ValueError as error:
-        where = f"{META}.rubric"
-        raise InvalidRequest(str(error), part=META, errors=[FieldError(where=where, message=str(error))]) from error
-    if reference.is_none:
-        content = RubricContent(task=_task_of(meta.groups[0]))
-        identity = RubricIdentity(name=reference.name, version=None, digest=content.digest)
+    if isinstance(meta.rubric, RubricContent):
+        rubric = _unpublished(meta.rubric, name=None)
     else:
-        found = await rubrics.resolve(reference)
-        content = found.content
-        identity = RubricIdentity(name=found.name, version=found.version, digest=found.digest)
-    _check_task(meta.groups, content.task)
-    return ResolvedRubric(identity=identity, content=content)
+        rubric = await _look_up(meta.rubric, rubrics, task=_task_of(meta.groups[0]))
+    _check_task(meta.groups, rubric.content.task)
+    return rubric
 
 
-def check_image_ids(groups: Sequence[Group], parts: Mapping[str, bytes]) -> None:
-    """Raise `UnknownImage` or `UnusedImage` unless the parts are exactly the images that the groups name."""
+def check_image_ids(groups: Sequence[Group], images: Mapping[str, bytes]) -> None:
+    """Raise `UnknownImage` or `UnusedImage` unless exactly the images that the groups name were sent."""
     for index, group in enumerate(groups):
         for name in group.image_ids:
-            if name not in parts or name == META:
-                where = f"{META}.groups.{index}"
+            if name not in images:
                 raise UnknownImage(
-                    f"group {group.id!r} names the image {name!r}, but no such part was sent",
+                    f"group {group.id!r} names the image {name!r}, but no such image was sent",
                     part=name,
-                    errors=[FieldError(where=where, message=f"there is no part {name!r}")],
+                    errors=[FieldError(where=f"{META}.groups.{index}", message=f"there is no image {name!r}")],
                 )
-    used = {META}.union(*(group.image_ids for group in groups))
-    for name in parts:
+    used = {name for group in groups for name in group.image_ids}
+    for name in images:
         if name not in used:
-            raise UnusedImage(f"the part {name!r} is named by no group", part=name)
+            raise UnusedImage(f"the image {name[:80]!r} is named by no group", part=name)
 
 
-def decode_images(parts: Mapping[str, bytes], *, max_pixels: int, max_side: int) -> dict[str, JudgeImage]:
-    """Decode every image part: slow, so run it in a thread. Raises `InvalidImage`."""
-    images = {}
-    for name, data in parts.items():
-        if name == META:
-            continue
+def decode_images(
+    images: Mapping[str, bytes], *, max_pixels: int, max_side: int, judge_max_pixels: int
+) -> dict[str, JudgeImage]:
+    """Decode every image, once each: slow, so run it in a thread. Raises `InvalidImage`."""
+    decoded = {}
+    for name, data in images.items():
         try:
-            images[name] = read_png(data, max_pixels=max_pixels, max_side=max_side)
+            decoded[name] = read_png(data, max_pixels=max_pixels, max_side=max_side, judge_max_pixels=judge_max_pixels)
         except InvalidImageError as error:
-            raise InvalidImage(f"the part {name!r} cannot be judged: {error}", part=name) from error
-    return images
+            raise InvalidImage(f"the image {name!r} cannot be judged: {error}", part=name) from error
+    return decoded
+
+
+async def _look_up(text: str, rubrics: RubricRepository, *, task: Task) -> ResolvedRubric:
+    """The set that a reference names; `task` is that of `name@none`, which has none of its own."""
+    try:
+        reference = RubricReference.parse(text)
+    except ValueError as error:
+        raise wrong_field("rubric", str(error)) from error
+    if reference.is_none:
+        return _unpublished(RubricContent(task=task), name=reference.name)
+    found = await rubrics.resolve(reference)
+    identity = RubricIdentity(name=found.name, version=found.version, digest=found.digest)
+    return ResolvedRubric(identity=identity, content=found.content)
+
+
+def _unpublished(content: RubricContent, *, name: str | None) -> ResolvedRubric:
+    return ResolvedRubric(identity=RubricIdentity(name=name, version=None, digest=content.digest), content=content)
 
 
 def _task_of(group: Group) -> Task:
@@ -110,6 +121,5 @@ def _check_task(groups: Sequence[Group], task: Task) -> None:
     for index, group in enumerate(groups):
         if _task_of(group) is not task:
             needs = "needs a source image" if task is Task.EDIT else "must not have a source image"
-            where = f"{META}.groups.{index}.source"
             message = f"a group judged for the task {task.value!r} {needs}"
-            raise TaskMismatch(f"{where}: {message}", part=META, errors=[FieldError(where=where, message=message)])
+            raise wrong_field(f"groups.{index}.source", message, kind=TaskMismatch)

@@ -3,9 +3,10 @@
 ApiError
 ├── InvalidRequest (422)      ├── UnknownImage   ├── UnusedImage   ├── InvalidImage
 │                             ├── PromptTooLong  └── TaskMismatch
-├── UnknownRubric (404)       ├── AliasChanged (412)
-├── BodyTooLarge (413)        ├── UnsupportedMediaType (415)
-├── StorageFull (507)         └── Unavailable (503, carries Retry-After)
+├── Unauthenticated (401, carries WWW-Authenticate)          ├── Forbidden (403)
+├── UnknownRubric (404)       ├── UnknownJudgement (404)     ├── AliasChanged (412)
+├── BodyTooLarge (413)        ├── UnsupportedMediaType (415) ├── StorageFull (507)
+└── Overloaded (429)          └── Unavailable (503): both carry Retry-After
 
 The framework's own refusals (unknown route, wrong method …) and storage errors are translated into the same documents.
 The one rule: status and slug stand on the class; an unexpected exception is logged and never shown.
@@ -14,7 +15,8 @@ The one rule: status and slug stand on the class; an unexpected exception is log
 # ruff: noqa: N818 - each class is named like the slug that clients see
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -32,8 +34,8 @@ from services.telemetry import current_request_id
 from shared_schemas.problems import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE_PREFIX, FieldError, Problem, ProblemType
 
 RETRY_AFTER = timedelta(seconds=2)
-"""When a client may come back after a 503: about as long as a judge or database needs to be restarted, and short enough
-that a training step does not stand still for long."""
+"""When a client may come back where nothing better is known: about as long as a judge or database needs to be
+restarted, and short enough that a training step does not stand still for long."""
 
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that left; nobody reads it, the metrics count it."""
@@ -47,8 +49,15 @@ class ApiError(HTTPException):
     status: ClassVar[HTTPStatus]
     type: ClassVar[ProblemType]
 
-    def __init__(self, detail: str, *, part: str | None = None, errors: Sequence[FieldError] = ()) -> None:
-        super().__init__(status_code=self.status, detail=detail)
+    def __init__(
+        self,
+        detail: str,
+        *,
+        part: str | None = None,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status_code=self.status, detail=detail, headers=headers)
         self.part = part
         self.errors = tuple(errors)
 
@@ -90,11 +99,35 @@ class TaskMismatch(InvalidRequest):
     type = ProblemType.TASK_MISMATCH
 
 
+class Unauthenticated(ApiError):
+    """The request carries no API key that is good."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    type = ProblemType.UNAUTHENTICATED
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(ApiError):
+    """The API key, or the way the service was reached, does not allow this."""
+
+    status = HTTPStatus.FORBIDDEN
+    type = ProblemType.FORBIDDEN
+
+
 class UnknownRubric(ApiError):
     """No such rubric set, version or alias."""
 
     status = HTTPStatus.NOT_FOUND
     type = ProblemType.UNKNOWN_RUBRIC
+
+
+class UnknownJudgement(ApiError):
+    """No such judgement, or it is another tenant's."""
+
+    status = HTTPStatus.NOT_FOUND
+    type = ProblemType.UNKNOWN_JUDGEMENT
 
 
 class AliasChanged(ApiError):
@@ -125,11 +158,24 @@ class StorageFull(ApiError):
     type = ProblemType.STORAGE_FULL
 
 
+class Overloaded(ApiError):
+    """There is more to do than can be done in time."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    type = ProblemType.OVERLOADED
+
+    def __init__(self, detail: str, *, retry_after: timedelta = RETRY_AFTER) -> None:
+        super().__init__(detail, headers=retry_after_header(retry_after))
+
+
 class Unavailable(ApiError):
     """A part that the answer needs cannot be reached."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     type = ProblemType.UNAVAILABLE
+
+    def __init__(self, detail: str, *, retry_after: timedelta = RETRY_AFTER) -> None:
+        super().__init__(detail, headers=retry_after_header(retry_after))
 
 
 _FRAMEWORK_TYPES = {
@@ -161,7 +207,7 @@ def problem_response(
     detail: str,
     part: str | None = None,
     errors: Sequence[FieldError] = (),
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem document as an HTTP answer."""
     problem = Problem(
@@ -175,6 +221,11 @@ def problem_response(
     )
     content = problem.model_dump_json(exclude_none=True, exclude_defaults=True)
     return Response(content, status_code=status, media_type=PROBLEM_MEDIA_TYPE, headers=headers)
+
+
+def retry_after_header(wait: timedelta) -> dict[str, str]:
+    """`Retry-After` in whole seconds, never less than the wait and at least one."""
+    return {"Retry-After": str(max(1, math.ceil(wait.total_seconds())))}
 
 
 def unexpected_error_response() -> Response:
@@ -202,16 +253,13 @@ async def _answer_with_problem(_request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and not isinstance(error, ApiError):
         return _framework_problem(error)
     refusal = _as_api_error(error)
-    headers = None
-    if refusal.status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers = {"Retry-After": str(round(RETRY_AFTER.total_seconds()))}
     return problem_response(
         status=refusal.status,
         type=refusal.type,
         detail=refusal.detail,
         part=refusal.part,
         errors=refusal.errors,
-        headers=headers,
+        headers=refusal.headers,
     )
 
 

@@ -13,6 +13,7 @@ import stamina
 
 from services.judging.backend import BackendError
 from services.judging.judge import Judge, JudgeNotStartedError
+from services.judging.scheduling.replica_set import ReplicaState
 from services.reward_api.errors import Unavailable
 from shared_schemas.reward import JudgeIdentity
 
@@ -56,10 +57,24 @@ class JudgeAccess:
             return None
 
     def get(self) -> Judge:
-        """The judge. Raises `Unavailable` while it has not been reached."""
-        if self._problem is not None:
-            raise Unavailable(f"the judge is not available: {self._problem}")
+        """The judge. Raises `Unavailable` while it has not been reached, and when it has been gone for too long."""
+        if (problem := self._problem or self._judge.problem()) is not None:
+            raise Unavailable(f"the judge is not available: {problem}")
         return self._judge
+
+    def replicas(self) -> list[ReplicaState]:
+        """Every replica at this moment; none while no judge has been reached."""
+        return [] if self._problem is not None else self._judge.replicas()
+
+    @property
+    def num_queued_calls(self) -> int:
+        """Calls that wait for a slot."""
+        return self._judge.num_queued_calls
+
+    @property
+    def num_changes(self) -> int:
+        """How often another judge was found behind the same URLs."""
+        return self._judge.num_changes
 
     async def check(self) -> str | None:
         """None when the judge can be asked now, else what is wrong."""

@@ -10,25 +10,22 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from services.reward_api.errors import InvalidRequest, UnsupportedMediaType
+from services.reward_api.errors import InvalidRequest
 
 MULTIPART = "multipart/form-data"
 
 
-async def read_parts(request: Request, *, max_parts: int) -> dict[str, bytes]:
+async def read_parts(request: Request, *, boundary: bytes, max_parts: int) -> dict[str, bytes]:
     """The parts of a `multipart/form-data` body by name, in order.
 
-    Raises `UnsupportedMediaType` for another content type, and `InvalidRequest` for a damaged body, a part without a
-    name, a name that occurs twice (`part` says which) and more than `max_parts` parts.
+    Raises `InvalidRequest` for a missing boundary, a damaged body, a part without a name, a name that occurs twice
+    (`part` says which) and more than `max_parts` parts.
     """
-    content_type, options = parse_options_header(request.headers.get("Content-Type"))
-    if content_type != MULTIPART.encode():
-        raise UnsupportedMediaType(f"send {MULTIPART}")
-    if not options.get(b"boundary"):
+    if not boundary:
         raise InvalidRequest(f"{MULTIPART} needs a boundary")
     reader = _PartReader(max_parts=max_parts)
     try:
-        await reader.read(request.stream(), boundary=options[b"boundary"])
+        await reader.read(request.stream(), boundary=boundary)
     except FormParserError as error:
         raise InvalidRequest("the multipart body is damaged") from error
     return {name: bytes(data) for name, data in reader.parts.items()}

@@ -1,4 +1,4 @@
-"""The OpenAPI document where the framework cannot know: problem answers and the multipart body of `/reward`."""
+"""The OpenAPI document where the framework cannot know: problems, API keys, and the multipart body of `/reward`."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -8,20 +8,34 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from services.reward_api.errors import ApiError, InvalidRequest, Unavailable
+from services.reward_api.access import SECURITY_SCHEME
+from services.reward_api.errors import ApiError, Forbidden, InvalidRequest, Unauthenticated, Unavailable
 from services.reward_api.multipart import MULTIPART
+from services.reward_api.request_body import IMAGES, JSON, META
+from services.reward_api.tensors import SAFETENSORS
 from shared_schemas.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemType
 from shared_schemas.reward import RewardRequest
 
 _REF = "#/components/schemas/{model}"
 
+_SECURITY_SCHEMES = {
+    SECURITY_SCHEME: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key made by `arr keys add`. The scope `admin` includes the others. A service without keys "
+        "asks for none.",
+    }
+}
+
 Responses = dict[int | str, dict[str, Any]]
 """FastAPI's type of an operation's documented answers."""
 
 
-def problems(*kinds: type[ApiError]) -> Responses:
+def problems(*kinds: type[ApiError], needs_key: bool = True) -> Responses:
     """Documentation of the refusals an operation can answer with, those that every operation has included."""
-    documented: tuple[type[ApiError], ...] = (*kinds, InvalidRequest, Unavailable)
+    documented: tuple[type[ApiError], ...] = (*kinds, Forbidden, InvalidRequest, Unavailable)
+    if needs_key:
+        documented = (Unauthenticated, *documented)
     by_status: dict[HTTPStatus, list[str]] = {HTTPStatus.INTERNAL_SERVER_ERROR: [ProblemType.INTERNAL]}
     for kind in documented:
         by_status.setdefault(kind.status, []).append(kind.type)
@@ -33,15 +47,37 @@ def problems(*kinds: type[ApiError]) -> Responses:
 
 
 def reward_body() -> dict[str, Any]:
-    """`openapi_extra` for the multipart body: `meta`, and one part per image under the name used in `meta`."""
-    schema = {
+    """`openapi_extra` for the body of `/reward`: `meta` and one part per image, or the same as one JSON object."""
+    multipart = {
         "type": "object",
-        "required": ["meta"],
-        "properties": {"meta": {"$ref": _REF.format(model=RewardRequest.__name__)}},
+        "required": [META],
+        "properties": {META: {"$ref": _REF.format(model=RewardRequest.__name__)}},
         "additionalProperties": {"type": "string", "format": "binary", "description": "A PNG, named as in `meta`."},
     }
-    encoding = {"meta": {"contentType": "application/json"}}
-    return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": schema, "encoding": encoding}}}}
+    content = {
+        MULTIPART: {"schema": multipart, "encoding": {META: {"contentType": JSON}}},
+        JSON: {"schema": _reward_as_json()},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def reward_answers() -> Responses:
+    """Documentation of the answer's other form."""
+    tensors = {"type": "string", "format": "binary", "description": "The rewards as tensors; see docs/api.md."}
+    return {int(HTTPStatus.OK): {"content": {SAFETENSORS: {"schema": tensors}}}}
+
+
+def _reward_as_json() -> dict[str, Any]:
+    """The fields of `meta`, and `images` beside them."""
+    fields = _definitions((RewardRequest,))[RewardRequest.__name__]
+    png = {"type": "string", "contentEncoding": "base64", "description": "A PNG."}
+    images = {"type": "object", "additionalProperties": png, "description": "Image id → PNG in base64."}
+    return {
+        **fields,
+        "title": "RewardRequestWithImages",
+        "properties": {**fields["properties"], IMAGES: images},
+        "required": [*fields["required"], IMAGES],
+    }
 
 
 class DocumentedApi(FastAPI):
@@ -50,7 +86,9 @@ class DocumentedApi(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         document = super().openapi()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = _SECURITY_SCHEMES
+        schemas = components.setdefault("schemas", {})
         for name, schema in _definitions((Problem, RewardRequest)).items():
             schemas.setdefault(name, schema)
         return document

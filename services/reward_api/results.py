@@ -1,56 +1,176 @@
-"""From what the judge said to what the client gets. Pure functions.
+"""From what the judge said about a group to what the client gets. Pure functions.
 
-The one rule: only a verdict outside the tie band becomes numbers; everything else says so in its status.
+Owns what becomes of failures inside a group; the maths of strengths, ranks and rewards is in `services.judging.groups`.
+
+The one rule: only verdicts that connect all candidates and lie outside the tie band become numbers; everything else
+says so in its status.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from services.judging.judge import JudgeFailure, PairAnswer
-from services.judging.verdicts import binary_rewards, ranks
-from shared_schemas.reward import Group, GroupError, GroupResult, PairVerdict, RewardScheme, Status, Usage
+from services.judging.groups import (
+    Comparison,
+    Standing,
+    comparative_rewards,
+    connects,
+    standing_of_pairs,
+    standing_of_scores,
+    weighted_score,
+)
+from services.judging.questions import ImageAnswer, JudgeFailure, PairAnswer
+from services.reward_api.inquiry import JudgedCandidate, JudgedGroup, JudgedPair
+from services.reward_api.terms import Terms
+from shared_schemas.problems import FailureType
+from shared_schemas.reward import (
+    CriterionScores,
+    GroupError,
+    GroupResult,
+    PairVerdict,
+    RewardScheme,
+    Scheme,
+    Status,
+    Usage,
+)
+from shared_schemas.rubrics import Mode, RubricContent
+
+_NEEDS_MARGINS = {Scheme.WIN_RATE, Scheme.MARGIN}
+
+_CHOICES_ONLY = JudgeFailure(
+    type=FailureType.JUDGE_LACKS_LOG_PROBS,
+    detail="`win_rate` and `margin` rewards need log-probabilities, and the judge only names winners",
+)
 
 
-def group_result(
-    group: Group, outcome: PairAnswer | JudgeFailure, *, scheme: RewardScheme, tie_margin: float
-) -> GroupResult:
-    """What became of a group of two; `tie_margin` in nats."""
-    if isinstance(outcome, JudgeFailure):
-        error = GroupError(type=outcome.type, detail=outcome.detail, retryable=outcome.type.is_retryable)
-        return GroupResult(id=group.id, status=Status.FAILED, error=error)
-    margin = outcome.verdict.margin
-    rewards = binary_rewards(
-        margin, tie_margin=tie_margin, preferred=scheme.preferred, dispreferred=scheme.dispreferred
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Numbers:
+    """What the verdicts on one group come to."""
+
+    status: Status
+    rewards: tuple[float, ...] | None = None
+    ranks: tuple[float, ...] | None = None
+    scores: tuple[float, ...] | None = None
+
+
+def group_result(judged: JudgedGroup, *, terms: Terms, rubric: RubricContent, per_criterion: bool) -> GroupResult:
+    """What became of one group."""
+    if terms.mode is Mode.POINTWISE:
+        found = _by_scores(judged.candidates, terms.scheme, tie_score=terms.tie_band, rubric=rubric)
+    else:
+        found = _by_pairs(judged, terms.scheme, tie_margin=terms.tie_band)
+    group_id, pairs = judged.group.id, _pair_verdicts(judged.pairs)
+    criteria = _criterion_scores(judged.candidates) if per_criterion else ()
+    if isinstance(found, JudgeFailure):
+        error = GroupError(type=found.type, detail=found.detail, retryable=found.type.is_retryable)
+        return GroupResult(id=group_id, status=Status.FAILED, pairs=pairs, criteria=criteria, error=error)
     return GroupResult(
-        id=group.id,
-        status=Status.TIED if rewards is None else Status.SCORED,
-        rewards=rewards,
-        ranks=ranks(margin, tie_margin=tie_margin),
-        pairs=(_pair_verdict(outcome),),
+        id=group_id,
+        status=found.status,
+        rewards=found.rewards,
+        ranks=found.ranks,
+        scores=found.scores,
+        pairs=pairs,
+        criteria=criteria,
     )
 
 
-def usage(outcomes: Iterable[PairAnswer | JudgeFailure]) -> Usage:
+def usage(groups: Iterable[JudgedGroup]) -> Usage:
     """What all groups of a request cost together."""
-    outcomes = list(outcomes)
-    answers = [outcome for outcome in outcomes if isinstance(outcome, PairAnswer)]
+    costs = [asked.outcome.cost for group in groups for asked in group.asked]
     return Usage(
-        judge_calls=sum(outcome.judge_calls for outcome in outcomes),
-        cached_verdicts=sum(answer.cached_answers for answer in answers),
-        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
-        completion_tokens=sum(answer.completion_tokens for answer in answers),
+        judge_calls=sum(cost.judge_calls for cost in costs),
+        cached_verdicts=sum(cost.cached_answers for cost in costs),
+        prompt_tokens=sum(cost.prompt_tokens for cost in costs),
+        completion_tokens=sum(cost.completion_tokens for cost in costs),
     )
 
 
-def _pair_verdict(answer: PairAnswer) -> PairVerdict:
+def _by_pairs(judged: JudgedGroup, scheme: RewardScheme, *, tie_margin: float) -> _Numbers | JudgeFailure:
+    comparisons = [
+        Comparison(first=pair.first, second=pair.second, verdict=pair.outcome.verdict)
+        for pair in judged.pairs
+        if isinstance(pair.outcome, PairAnswer)
+    ]
+    standing = standing_of_pairs(len(judged.group.candidates), comparisons, tie_margin=tie_margin)
+    if standing is None:
+        return _why_unconnected(judged)
+    if scheme.scheme in _NEEDS_MARGINS and not standing.has_margins:
+        return _CHOICES_ONLY
+    return _compared(standing, scheme)
+
+
+def _by_scores(
+    candidates: Sequence[JudgedCandidate], scheme: RewardScheme, *, tie_score: float, rubric: RubricContent
+) -> _Numbers | JudgeFailure:
+    answers = [rated.outcome for rated in candidates if isinstance(rated.outcome, ImageAnswer)]
+    if len(answers) < len(candidates):
+        failures = [rated.outcome for rated in candidates if isinstance(rated.outcome, JudgeFailure)]
+        return _told(failures, retryable=all(failure.type.is_retryable for failure in failures))
+    weights = {criterion.id: criterion.weight for criterion in rubric.criteria}
+    scores = tuple(weighted_score(answer.scores, weights) for answer in answers)
+    standing = standing_of_scores(scores, tie_score=tie_score)
+    if scheme.scheme is Scheme.SCORE:
+        return _Numbers(status=Status.SCORED, rewards=scores, ranks=standing.ranks, scores=scores)
+    return replace(_compared(standing, scheme), scores=scores)
+
+
+def _compared(standing: Standing, scheme: RewardScheme) -> _Numbers:
+    if standing.is_tied:
+        return _Numbers(status=Status.TIED)
+    return _Numbers(status=Status.SCORED, rewards=comparative_rewards(standing, scheme), ranks=standing.ranks)
+
+
+def _why_unconnected(judged: JudgedGroup) -> JudgeFailure:
+    """The failure of a group whose judged pairs do not connect all candidates.
+
+    It is retryable exactly when the pairs that can be asked again would connect them together with those judged.
+    """
+    failures = [pair.outcome for pair in judged.pairs if isinstance(pair.outcome, JudgeFailure)]
+    within_reach = [
+        (pair.first, pair.second)
+        for pair in judged.pairs
+        if isinstance(pair.outcome, PairAnswer) or pair.outcome.type.is_retryable
+    ]
+    failure = _told(failures, retryable=connects(len(judged.group.candidates), within_reach))
+    if len(judged.pairs) == 1:
+        return failure
+    counts = f"{len(failures)} of {len(judged.pairs)} pairs were not judged, too many to rank all candidates"
+    return replace(failure, detail=f"{counts}: {failure.detail}")
+
+
+def _told(failures: Sequence[JudgeFailure], *, retryable: bool) -> JudgeFailure:
+    """One of several failures; by its type, so that the order of the candidates does not decide."""
+    fitting = [failure for failure in failures if failure.type.is_retryable is retryable]
+    return min(fitting, key=lambda failure: list(FailureType).index(failure.type))
+
+
+def _pair_verdicts(pairs: Sequence[JudgedPair]) -> tuple[PairVerdict, ...]:
+    """The verdicts on those pairs that have one."""
+    return tuple(_pair_verdict(pair, pair.outcome) for pair in pairs if isinstance(pair.outcome, PairAnswer))
+
+
+def _pair_verdict(pair: JudgedPair, answer: PairAnswer) -> PairVerdict:
     verdict = answer.verdict
+    winners = {1: pair.first, 0: None, -1: pair.second}
     return PairVerdict(
-        first=0,
-        second=1,
+        first=pair.first,
+        second=pair.second,
+        winner=winners[verdict.preferred],
         margin=verdict.margin,
         p_first=verdict.p_first(),
         position_bias=verdict.position_bias,
         consistent=verdict.consistent,
         label_mass=verdict.label_mass,
         cached=answer.cached,
+    )
+
+
+def _criterion_scores(candidates: Sequence[JudgedCandidate]) -> tuple[CriterionScores, ...]:
+    """One per candidate; none at all when one of them could not be rated."""
+    answers = [rated.outcome for rated in candidates if isinstance(rated.outcome, ImageAnswer)]
+    if len(answers) < len(candidates):
+        return ()
+    return tuple(
+        CriterionScores(candidate=index, scores=answer.scores, label_mass=answer.label_mass, cached=answer.cached)
+        for index, answer in enumerate(answers)
     )

@@ -3,12 +3,14 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
+from services.reward_api.access import GuardedRoute, requires
 from services.reward_api.errors import AliasChanged, BodyTooLarge, UnknownRubric
 from services.reward_api.openapi import problems
 from services.reward_api.preconditions import PreconditionsDep, entity_tag
 from services.reward_api.state import ServicesDep
+from shared_schemas.access import Scope
 from shared_schemas.base import Name
 from shared_schemas.rubrics import (
     AliasName,
@@ -24,13 +26,16 @@ from shared_schemas.rubrics import (
 MAX_VERSION = 999_999_999
 """As many digits as a rubric reference may have."""
 
-router = APIRouter(tags=["rubrics"])
+READING = [Depends(requires(Scope.REWARD, Scope.RUBRICS))]
+WRITING = [Depends(requires(Scope.RUBRICS))]
+
+router = APIRouter(tags=["rubrics"], route_class=GuardedRoute)
 
 Version = Annotated[int, Path(ge=1, le=MAX_VERSION)]
 Limit = Annotated[int, Query(ge=1, le=200, description="Items per page.")]
 
 
-@router.get("/rubrics", responses=problems())
+@router.get("/rubrics", dependencies=READING, responses=problems())
 async def list_rubrics(
     services: ServicesDep,
     after: Annotated[Name | None, Query(description="`next` of the page before.")] = None,
@@ -42,6 +47,7 @@ async def list_rubrics(
 
 @router.post(
     "/rubrics/{name}/versions",
+    dependencies=WRITING,
     status_code=HTTPStatus.CREATED,
     responses=problems(BodyTooLarge)
     | {200: {"model": RubricVersion, "description": "This content is already published"}},
@@ -55,13 +61,13 @@ async def publish(name: Name, body: PublishRequest, services: ServicesDep, respo
     return version
 
 
-@router.get("/rubrics/{name}", responses=problems(UnknownRubric))
+@router.get("/rubrics/{name}", dependencies=READING, responses=problems(UnknownRubric))
 async def get_rubric(name: Name, services: ServicesDep) -> RubricSummary:
     """One rubric set at a glance."""
     return await services.rubrics.summary(name)
 
 
-@router.get("/rubrics/{name}/versions", responses=problems(UnknownRubric))
+@router.get("/rubrics/{name}/versions", dependencies=READING, responses=problems(UnknownRubric))
 async def list_versions(
     name: Name,
     services: ServicesDep,
@@ -74,6 +80,7 @@ async def list_versions(
 
 @router.get(
     "/rubrics/{name}/versions/{version}",
+    dependencies=READING,
     response_model=RubricVersion,
     responses=problems(UnknownRubric) | {304: {"description": "The copy named by `If-None-Match` is still good"}},
 )
@@ -89,7 +96,7 @@ async def get_version(
     return found
 
 
-@router.get("/rubrics/{name}/aliases/{alias}", responses=problems(UnknownRubric))
+@router.get("/rubrics/{name}/aliases/{alias}", dependencies=READING, responses=problems(UnknownRubric))
 async def get_alias(name: Name, alias: AliasName, services: ServicesDep, response: Response) -> AliasState:
     """Where an alias points."""
     state = await services.rubrics.alias(name, alias)
@@ -97,7 +104,7 @@ async def get_alias(name: Name, alias: AliasName, services: ServicesDep, respons
     return state
 
 
-@router.put("/rubrics/{name}/aliases/{alias}", responses=problems(UnknownRubric, AliasChanged))
+@router.put("/rubrics/{name}/aliases/{alias}", dependencies=WRITING, responses=problems(UnknownRubric, AliasChanged))
 async def put_alias(
     name: Name,
     alias: AliasName,
@@ -119,6 +126,7 @@ async def put_alias(
 
 @router.delete(
     "/rubrics/{name}/aliases/{alias}",
+    dependencies=WRITING,
     status_code=HTTPStatus.NO_CONTENT,
     responses=problems(UnknownRubric, AliasChanged),
 )

@@ -8,9 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services.reward_api.api_keys import KeyFile, KeyFileError
+from services.storage.blobs import BlobStore
+from services.storage.redis_verdicts import RedisVerdictCache
 from shared_schemas.messages import first_refusal
 
 ENV_PREFIX = "ARR_"
@@ -27,6 +30,14 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
+class AuditImages(StrEnum):
+    """Whose images are kept."""
+
+    NONE = "none"
+    SAMPLE = "sample"
+    ALL = "all"
+
+
 class SettingsError(Exception):
     """The settings cannot be served; the message is one line that names the variable."""
 
@@ -40,14 +51,36 @@ class Settings(BaseSettings):
     """Folder for everything that is kept."""
     database_url: str | None = None
     """Database, as a SQLAlchemy URL with `sqlite+aiosqlite`. Empty = `arr.db` in the data dir."""
+    redis_url: SecretStr | None = None
+    """Redis that remembers verdicts, such as `redis://cache:6379/0`. Empty = the database does."""
+    blob_url: str | None = None
+    """Where images are kept, as an fsspec URL. Empty = `blobs` in the data dir."""
     judge_urls: Annotated[tuple[str, ...], NoDecode] = ()
-    """Base URL of the OpenAI-compatible judge, such as `http://gpu:8000/v1`. Empty = the built-in pixel judge."""
+    """Base URLs of the judge's replicas with commas between, such as `http://gpu:8000/v1`. Empty = the pixel judge."""
     judge_model: str | None = None
     """Model to ask for. Empty = the one the judge serves."""
     judge_api_key: SecretStr | None = None
     """Bearer token for the judge."""
+    judge_max_pixels: int = Field(default=1_048_576, ge=1024)
+    """Images with more pixels are scaled down to this many, in sides of multiples of 32, before they are judged."""
+    max_judge_window: int = Field(default=256, ge=1, le=4096)
+    """Most calls in flight at one replica; how many really are is found out by watching it."""
+    max_queued_calls: int = Field(default=20_000, ge=1)
+    """Judge calls that may wait; beyond that, requests are refused before their body is read."""
+    position_bias_bound: float | None = Field(default=None, ge=0.0)
+    """Nats that the judge's position bias hardly ever exceeds: see `arr judge-check`. `adaptive` orders need it."""
+    canary_seconds: float = Field(default=300.0, ge=0.0)
+    """How often known pairs are judged again to notice a judge that drifts; 0 = never."""
+    api_keys: Path | None = None
+    """File with hashed API keys, made by `arr keys add`. Empty = no keys: the service listens on loopback only."""
+    share_verdicts: bool = False
+    """Whether tenants share remembered verdicts."""
+    audit_images: AuditImages = AuditImages.NONE
+    """Whose images are kept for a replay: `none`, `sample` (one judgement in a hundred) or `all`."""
+    audit_days: int = Field(default=30, ge=0)
+    """How long judgements are kept; 0 = for ever."""
     host: str = "127.0.0.1"
-    """Address to listen on; loopback only, because requests are not authenticated."""
+    """Address to listen on; loopback only, unless there are API keys."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on."""
     max_body_mb: int = Field(default=256, ge=1, le=4096)
@@ -64,12 +97,14 @@ class Settings(BaseSettings):
     """Answers whose labels got a smaller probability than this, in either order, are `failed: judge-off-topic`."""
     deadline_seconds: float = Field(default=120.0, gt=0.0, le=3600.0)
     """How long a request may take when it names no `deadline_seconds`."""
-    max_concurrent_judge_calls: int = Field(default=32, ge=1, le=4096)
-    """Calls to the judge in flight at once, over all requests."""
     log_level: LogLevel = LogLevel.INFO
     """DEBUG, INFO, WARNING or ERROR."""
 
-    @field_validator("database_url", "judge_model", "judge_api_key", mode="before")
+    @field_validator(
+        *("database_url", "redis_url", "blob_url", "judge_model", "judge_api_key"),
+        *("position_bias_bound", "api_keys"),
+        mode="before",
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -79,9 +114,23 @@ class Settings(BaseSettings):
     def _split_at_commas(cls, value: object) -> object:
         return tuple(url.strip() for url in value.split(",") if url.strip()) if isinstance(value, str) else value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _names_a_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            RedisVerdictCache(url.get_secret_value())  # opens nothing; its refusals quote nothing
+        return url
+
+    @field_validator("blob_url")
+    @classmethod
+    def _has_a_file_system(cls, url: str | None) -> str | None:
+        if url is not None:
+            BlobStore(url)
+        return url
+
     @field_validator("judge_urls")
     @classmethod
-    def _at_most_one_http_url(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+    def _http_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         if not all(url.startswith(("http://", "https://")) for url in urls):
             raise ValueError("must start with http:// or https://")
         for url in urls:
@@ -89,10 +138,8 @@ class Settings(BaseSettings):
                 _HTTP_URL.validate_python(url)
             except ValidationError as error:
                 raise ValueError(error.errors()[0]["msg"]) from error
-        if len(urls) > 1:
-            raise ValueError(
-                f"names {len(urls)} judges; only one is supported until requests are scheduled over several"
-            )
+        if len(set(urls)) < len(urls):
+            raise ValueError("names a replica twice")
         return urls
 
     @field_validator("judge_api_key", mode="before")
@@ -114,10 +161,11 @@ class Settings(BaseSettings):
 
     @field_validator("host")
     @classmethod
-    def _only_loopback(cls, host: str) -> str:
-        if not _is_loopback(host):
+    def _only_loopback_without_keys(cls, host: str, info: ValidationInfo) -> str:
+        if info.data.get("api_keys") is None and not is_loopback(host):
             raise ValueError(
-                f"{host} is not a loopback address; without API keys the service listens on 127.0.0.1 only"
+                f"{host} is not a loopback address; without API keys the service listens on 127.0.0.1 only "
+                f"(`arr keys add` makes some, {ENV_PREFIX}API_KEYS names their file)"
             )
         return host
 
@@ -125,6 +173,11 @@ class Settings(BaseSettings):
     def resolved_database_url(self) -> str:
         """The URL given, or SQLite in the data dir."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'arr.db'}"
+
+    @property
+    def resolved_blob_url(self) -> str:
+        """The URL given, or a folder in the data dir."""
+        return self.blob_url or str(self.data_dir / "blobs")
 
     @property
     def uses_pixel_judge(self) -> bool:
@@ -135,14 +188,26 @@ class Settings(BaseSettings):
 def load_settings(**overrides: object) -> Settings:
     """Read the environment; `overrides` (command-line options) win. Raises `SettingsError` with one line."""
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         path, message = first_refusal(error)
         raise SettingsError(f"{ENV_PREFIX}{'_'.join(path).upper()}: {message}") from error
+    if settings.api_keys is not None:
+        _check_key_file(KeyFile(settings.api_keys))
+    return settings
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this very machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost"
+
+
+def _check_key_file(file: KeyFile) -> None:
+    try:
+        file.check_private()
+        file.read()
+    except KeyFileError as error:
+        raise SettingsError(f"{ENV_PREFIX}API_KEYS: {error}") from error

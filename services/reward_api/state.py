@@ -5,10 +5,16 @@ from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
 
+from services.judging.canary import Canary
+from services.reward_api.access import Access
+from services.reward_api.audit import AuditLog
 from services.reward_api.judge_access import JudgeAccess
 from services.reward_api.metrics import Metrics
 from services.reward_api.settings import Settings
+from services.storage.blobs import BlobStore
 from services.storage.database import Database
+from services.storage.judgements import JudgementRepository
+from services.storage.redis_verdicts import RedisVerdictCache
 from services.storage.rubrics import RubricRepository
 
 
@@ -18,9 +24,17 @@ class Services:
 
     settings: Settings
     metrics: Metrics
+    access: Access
     database: Database
+    redis: RedisVerdictCache | None
+    """None = verdicts are remembered in the database."""
     rubrics: RubricRepository
+    judgements: JudgementRepository
+    blobs: BlobStore
+    audit: AuditLog
     judge: JudgeAccess
+    canary: Canary | None
+    """None = nobody watches for drift."""
 
 
 class LifespanState(TypedDict):

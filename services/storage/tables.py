@@ -2,7 +2,20 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import JSON, DateTime, ForeignKeyConstraint, MetaData, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -66,10 +79,46 @@ class VerdictRow(Table):
     __tablename__ = "verdicts"
 
     key: Mapped[str] = mapped_column(String(128), primary_key=True)
-    log_p_first: Mapped[float]
-    log_p_second: Mapped[float]
-    label_mass: Mapped[float]
-    prompt_tokens: Mapped[int]
-    completion_tokens: Mapped[int]
-    checksum: Mapped[str] = mapped_column(String(64))
+    answer: Mapped[str] = mapped_column(Text)
     created: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+def _index_of_kept(column: str) -> Index:
+    """Finds out who still needs an image; most judgements keep none and are not in it.
+
+    SQLite uses such an index only for queries that repeat its condition letter by letter, and writes booleans as 1.
+    """
+    name = f"ix_judgements_kept_{column}"
+    return Index(name, column, sqlite_where=text("images_kept = 1"), postgresql_where=text("images_kept"))
+
+
+class JudgementRow(Table):
+    """One judgement: who asked what, by which rubric and judge, and what the judge said."""
+
+    __tablename__ = "judgements"
+    __table_args__ = (
+        *(_index_of_kept(column) for column in ("first", "second", "source")),
+        {"sqlite_autoincrement": True},  # the id of a row that is gone is never given to another
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    tenant: Mapped[str] = mapped_column(String(128))
+    run: Mapped[str | None] = mapped_column(String(128), index=True)
+    step: Mapped[int | None] = mapped_column(BigInteger)
+    rank: Mapped[int | None] = mapped_column(BigInteger)
+    request_id: Mapped[str | None] = mapped_column(String(128))
+    group_id: Mapped[str] = mapped_column(String(128))
+    mode: Mapped[str] = mapped_column(String(16))
+    rubric_name: Mapped[str | None] = mapped_column(String(64), index=True)
+    rubric_version: Mapped[int | None]
+    rubric_digest: Mapped[str] = mapped_column(String(71), index=True)
+    judge_model: Mapped[str] = mapped_column(Text)
+    judge_fingerprint: Mapped[str] = mapped_column(String(71))
+    prompt: Mapped[str] = mapped_column(Text)
+    first: Mapped[str] = mapped_column(String(71))
+    second: Mapped[str | None] = mapped_column(String(71))
+    source: Mapped[str | None] = mapped_column(String(71))
+    answers: Mapped[list[dict[str, object]]] = mapped_column(JSON)
+    error: Mapped[str | None] = mapped_column(String(64))
+    images_kept: Mapped[bool]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from arr.judge import orders
-from shared_schemas.reward import PairVerdict
+from arr.judge import log_odds_of_orders, result_rows
+from shared_schemas.reward import GroupResult, PairVerdict, Status
 
 
 @pytest.fixture
@@ -52,7 +52,62 @@ def test_the_two_orders_are_bias_plus_and_minus_margin() -> None:
     verdict = PairVerdict(
         first=0, second=1, margin=1.5, p_first=0.8, position_bias=0.25, consistent=True, label_mass=1.0, cached=False
     )
-    assert orders(verdict) == (1.75, -1.25)
+    assert log_odds_of_orders(verdict) == (1.75, -1.25)
+    assert log_odds_of_orders(verdict.model_copy(update={"position_bias": None, "consistent": None})) is None
+
+
+def test_a_judge_without_log_probabilities_is_shown_to_have_chosen_and_no_more() -> None:
+    verdict = PairVerdict(
+        first=0, second=1, winner=1, margin=None, p_first=None, position_bias=None, consistent=True, label_mass=None,
+        cached=False,
+    )  # fmt: skip
+    result = GroupResult(id="pair", status=Status.SCORED, rewards=(-0.1, 1.0), ranks=(2, 1), pairs=(verdict,))
+    assert dict(result_rows(result, ("a.png", "b.png"))) == {
+        "winner": "b.png",
+        "rewards": "-0.1, +1",
+        "margin": "none: the judge gives no log-probabilities",
+        "orders": "both orders agree",
+    }
+
+
+def test_one_order_is_asked_when_one_is_enough(
+    judge: Callable[..., Result], red_circle: Path, blue_square: Path
+) -> None:
+    result = judge(red_circle, blue_square, "--prompt", "a red circle, asked once", "--orders", "single")
+    assert result.exit_code == 0, result.output
+    assert "unknown; one order was asked" in result.output
+    assert "shown first" not in result.output
+    assert "(1 calls)" in result.output
+
+
+def test_each_criterion_says_how_well_it_is_met(
+    judge: Callable[..., Result], red_circle: Path, blue_square: Path
+) -> None:
+    result = judge(red_circle, blue_square, "--prompt", "a red circle", "--per-criterion", "--json")
+    red, blue = json.loads(result.output)["results"][0]["criteria"]
+    shown = judge(red_circle, blue_square, "--prompt", "a red circle", "--per-criterion").output
+    rows = dict(line.split("  ", 1) for line in shown.splitlines())
+    for criterion in ("colour", "shape"):
+        expected = f"red_circle.png {red['scores'][criterion]:.3f}, blue_square.png {blue['scores'][criterion]:.3f}"
+        assert rows[f"meets {criterion}"].strip() == expected
+
+
+def test_pictures_can_be_looked_at_one_by_one(
+    judge: Callable[..., Result], red_circle: Path, blue_square: Path
+) -> None:
+    result = judge(red_circle, blue_square, "--prompt", "a red circle", "--mode", "pointwise")
+    assert result.exit_code == 0, result.output
+    rows = dict(line.split("  ", 1) for line in result.output.splitlines())
+    assert rows["winner"].strip() == "red_circle.png"
+    assert rows["scores"].strip().startswith("red_circle.png ")
+    assert "margin" not in rows
+
+
+@pytest.mark.parametrize("arguments", [(), ("one",), ("one", "two"), ("--prompt", "a red circle")])
+def test_pictures_and_prompt_are_needed(judge: Callable[..., Result], red_circle: Path, arguments) -> None:
+    result = judge(*(red_circle if argument in {"one", "two"} else argument for argument in arguments))
+    assert result.exit_code == 2
+    assert "give two pictures and a --prompt" in result.stderr
 
 
 def test_a_file_that_is_no_png_is_named_before_anything_is_sent(

@@ -96,6 +96,34 @@ def test_a_service_judges_through_a_pixel_judge_in_another_process(
     assert ready["judge"]["model"] == models["data"][0]["id"]
 
 
+def test_a_pixel_judge_takes_its_settings_from_options_over_the_environment(
+    start: Callable[..., tuple["subprocess.Popen[str]", str]],
+) -> None:
+    options = ("--model", "mine", "--no-log-probs", "--capacity", "1", "--overflow", "refuse", "--latency-ms", "1")
+    _, url = start("pixel-judge", "--port", "0", *options, ARR_PIXEL_JUDGE_MODEL="theirs")
+    assert httpx.get(f"{url}/v1/models").json()["data"][0]["id"] == "mine"
+    assert 'model_name="mine"' in httpx.get(f"{url}/metrics").text
+    request = {"model": "mine", "messages": [{"role": "user", "content": "which?"}], "logprobs": True}
+    refused = httpx.post(f"{url}/v1/chat/completions", json=request)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "logprobs")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--overflow", "drop"), "ARR_PIXEL_JUDGE_OVERFLOW: "),
+        (("--error-rate", "0.6", "--stall-rate", "0.6"), "ARR_PIXEL_JUDGE: the rates of errors, stalls, "),
+        (("--malformed-rate", "0.6", "--drop-rate", "0.6"), "ARR_PIXEL_JUDGE: the rates of errors, stalls, "),
+    ],
+)
+def test_options_that_make_no_pixel_judge_are_one_line(
+    options: tuple[str, ...], complaint: str, tmp_path: Path
+) -> None:
+    error = refused("pixel-judge", *options, cwd=tmp_path)
+    assert error.startswith(f"error: {complaint}")
+    assert error.count("\n") == 1
+
+
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         error = refused("serve", "--port", str(taken.getsockname()[1]), cwd=tmp_path)

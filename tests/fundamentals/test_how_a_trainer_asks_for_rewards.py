@@ -51,7 +51,9 @@ def test_how_a_trainer_asks_for_rewards(service_url: str) -> None:
         # The verdict behind a reward: each pair was shown in both orders, so that a judge's fondness for one place
         # cancels. The margin is in nats; positive means that the first candidate is the better one.
         [verdict] = result.results[0].pairs
+        assert verdict.margin is not None  # None only from a judge without log-probabilities
         assert verdict.margin > 0
+        assert verdict.p_first is not None
         assert verdict.p_first > 0.5
         assert verdict.consistent
 

@@ -8,15 +8,19 @@ import io
 import math
 from datetime import timedelta
 
+import pytest
 from PIL import Image, ImageDraw
 
 from services.judging.backend import OpenAIBackend
 from services.judging.cache import MemoryVerdictCache
+from services.judging.groups import Comparison, comparative_rewards, standing_of_pairs
 from services.judging.images import JudgeImage, read_png
-from services.judging.judge import Judge, PairAnswer, PairQuestion
+from services.judging.judge import Judge
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
 from services.judging.prompts import pair_prompt
-from services.judging.verdicts import binary_rewards, combine_orders
+from services.judging.questions import PairAnswer, PairQuestion
+from services.judging.verdicts import combine_orders
+from shared_schemas.reward import RewardScheme
 from shared_schemas.rubrics import Criterion, RubricContent, Task
 
 RUBRIC = RubricContent(
@@ -52,13 +56,19 @@ def test_3_asking_in_both_orders_separates_preference_from_habit() -> None:
     assert verdict.margin == 1.0  # what is left for x: (3 − 1) / 2
     assert verdict.position_bias == 2.0  # what the first place is worth: (3 + 1) / 2
     assert not verdict.consistent  # each order named another winner; the margin still says x
-    assert math.isclose(verdict.p_first(), 1 / (1 + math.exp(-1)))
+    assert verdict.p_first() == pytest.approx(1 / (1 + math.exp(-1)))
 
 
 def test_4_a_clear_margin_becomes_rewards_and_an_unclear_one_becomes_none() -> None:
-    assert binary_rewards(1.0, tie_margin=0.1, preferred=1.0, dispreferred=-0.1) == (1.0, -0.1)
-    assert binary_rewards(-1.0, tie_margin=0.1, preferred=1.0, dispreferred=-0.1) == (-0.1, 1.0)
-    assert binary_rewards(0.05, tie_margin=0.1, preferred=1.0, dispreferred=-0.1) is None
+    def rewards(margin: float) -> tuple[float, ...] | None:
+        pair = Comparison(first=0, second=1, verdict=combine_orders(margin, -margin, label_mass=1.0))
+        standing = standing_of_pairs(2, [pair], tie_margin=0.1)
+        assert standing is not None
+        return None if standing.is_tied else comparative_rewards(standing, RewardScheme())
+
+    assert rewards(1.0) == (1.0, -0.1)
+    assert rewards(-1.0) == (-0.1, 1.0)
+    assert rewards(0.05) is None
 
 
 async def test_5_even_a_strong_habit_does_not_change_the_verdict() -> None:
@@ -68,11 +78,13 @@ async def test_5_even_a_strong_habit_does_not_change_the_verdict() -> None:
     margins = []
     for position_bias in (0.0, 5.0):
         app = create_pixel_judge_app(PixelJudgeSettings(position_bias=position_bias))
-        judge = Judge(OpenAIBackend.in_process(app), cache=MemoryVerdictCache())
+        judge = Judge([OpenAIBackend.in_process(app)], cache=MemoryVerdictCache())
         await judge.start()
         [answer] = await judge.compare([question], deadline=timedelta(seconds=20))
         await judge.aclose()
         assert isinstance(answer, PairAnswer)
+        assert answer.verdict.position_bias is not None
+        assert answer.verdict.margin is not None
         assert math.isclose(answer.verdict.position_bias, position_bias, abs_tol=1e-9)
         margins.append(answer.verdict.margin)
     assert margins[0] > 1

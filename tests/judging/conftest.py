@@ -11,11 +11,13 @@ import pytest
 from PIL import Image, ImageDraw
 from starlette.responses import Response
 
+from services.judging.answering import AskLimits
 from services.judging.backend import OpenAIBackend
 from services.judging.cache import MemoryVerdictCache, VerdictCache
 from services.judging.images import JudgeImage, read_png
 from services.judging.judge import Judge, JudgeLimits
 from shared_schemas.rubrics import Criterion, RubricContent, Task
+from tests.judging.scripted_endpoint import BackendOf, Endpoint
 
 PAPER = (240, 240, 240)
 SUPERSAMPLING = 8
@@ -99,13 +101,15 @@ def rubric() -> RubricContent:
 
 @pytest.fixture
 async def start_judge() -> AsyncIterator[Callable[..., Awaitable[Judge]]]:
-    """`await start_judge(app, cache=…, limits=…)`: a started judge in front of an ASGI app, closed after the test."""
+    """`await start_judge(app, …, cache=…, limits=…)`: a started judge in front of ASGI apps, closed after the test."""
     judges: list[Judge] = []
 
-    async def start(app: Any, *, cache: VerdictCache | None = None, limits: JudgeLimits | None = None) -> Judge:
-        fast = JudgeLimits(attempts=1, first_backoff=timedelta(milliseconds=1), call_timeout=timedelta(seconds=20))
+    async def start(*apps: Any, cache: VerdictCache | None = None, limits: JudgeLimits | None = None) -> Judge:
+        ask = AskLimits(attempts=1, first_backoff=timedelta(milliseconds=1), call_timeout=timedelta(seconds=20))
         judge = Judge(
-            OpenAIBackend.in_process(app), cache=MemoryVerdictCache() if cache is None else cache, limits=limits or fast
+            [OpenAIBackend.in_process(app) for app in apps],
+            cache=MemoryVerdictCache() if cache is None else cache,
+            limits=limits or JudgeLimits(ask=ask),
         )
         judges.append(judge)
         await judge.start()
@@ -125,3 +129,17 @@ def stall() -> Callable[[dict[str, Any]], Awaitable[Response]]:
         return Response()
 
     return answer
+
+
+@pytest.fixture
+async def backend_of() -> AsyncIterator[BackendOf]:
+    """`backend_of(endpoint)`: a backend in front of a scripted endpoint, closed after the test."""
+    opened: list[OpenAIBackend] = []
+
+    def backend(endpoint: Endpoint) -> OpenAIBackend:
+        opened.append(OpenAIBackend.in_process(endpoint.app))
+        return opened[-1]
+
+    yield backend
+    for one in opened:
+        await one.aclose()

@@ -1,5 +1,6 @@
-"""What is found out about a server before it is asked: a scripted one that answers as vLLM 0.32 was seen to."""
+"""What is found out about a vLLM server, and how it is used: a scripted one that answers as vLLM 0.32 was seen to."""
 
+import itertools
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -14,22 +15,36 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from services.judging.backend import BackendError, OpenAIBackend
+from services.judging.answers import LabelAnswer
+from services.judging.backend import (
+    BackendError,
+    BackendIdentity,
+    Capability,
+    OpenAIBackend,
+    ServedModel,
+    ServerLoad,
+)
+from services.judging.connection import JudgeConnection
 from services.judging.images import JudgeImage
-from services.judging.judge import Judge, JudgeFailure, JudgeLimits, PairAnswer, PairQuestion
 from services.judging.probe_question import probe_question
+from services.judging.prompts import criterion_prompt
 from shared_schemas.problems import FailureType
-from shared_schemas.rubrics import RubricContent, Task
+from shared_schemas.rubrics import RubricContent
 
 SOON = timedelta(seconds=20)
 MODEL = "tiny-qwen"
-TOKENS = {"1": [24], " 1": [294], "2": [25], " 2": [295]}
+TOKENS = {"1": [24], " 1": [294], "2": [25], " 2": [295], "yes": [291], " yes": [307], "no": [281], " no": [303]}
 
 LOG_PROBS = {24: -5.862071990966797, 294: -6.06101131439209, 25: -6.004090785980225, 295: -5.703065395355225}
 """What a Qwen3-VL with random weights answered: the labels are four tokens of 323."""
 
+LOG_PROBS |= {291: -5.5, 307: -6.5, 281: -6.0, 303: -7.0}
+
 P_FIRST = math.exp(LOG_PROBS[24]) + math.exp(LOG_PROBS[294])
 P_SECOND = math.exp(LOG_PROBS[25]) + math.exp(LOG_PROBS[295])
+
+NUM_SPELLINGS = 16
+""""1", "2" and "yes", "no" in three cases each, all with and without a blank before them."""
 
 REFUSED_IMAGES = {
     "message": "At most 1 image(s) may be provided in one prompt. (parameter=image)",
@@ -53,6 +68,10 @@ def _by_text() -> list[dict[str, Any]]:
     return [{"token": token, "logprob": value, "bytes": list(token.encode())} for token, value in tokens]
 
 
+CLOCK = itertools.count(1_700_000_000)
+"""`created` is the time of the request."""
+
+
 class Vllm:
     """The routes that the judge uses; `broken` maps a route to the status that it answers with."""
 
@@ -60,6 +79,11 @@ class Vllm:
         self.broken: dict[str, int] = {}
         self.error: dict[str, Any] = {"message": "scripted"}
         self.crashes_on: str | None = None
+        self.orders_its_queue = True
+        self.tokens = TOKENS
+        self.card: dict[str, Any] = {"id": MODEL, "root": "/models/tiny", "parent": None, "max_model_len": 4096}
+        self.version = "0.32.0"
+        self.metrics = ""
         self.bodies: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
         routes = {
@@ -67,6 +91,7 @@ class Vllm:
             "/v1/chat/completions": (self._chat, "POST"),
             "/tokenize": (self._tokenize, "POST"),
             "/version": (self._version, "GET"),
+            "/metrics": (self._metrics, "GET"),
         }
         self.app = Starlette(
             routes=[Route(prefix + path, self._guarded(path, run), methods=[m]) for path, (run, m) in routes.items()]
@@ -82,17 +107,20 @@ class Vllm:
         return handle
 
     async def _models(self, _: Request) -> Response:
-        model = {"id": MODEL, "object": "model", "owned_by": "vllm", "root": "/models/tiny", "max_model_len": 4096}
-        return JSONResponse({"object": "list", "data": [model]})
+        card: dict[str, Any] = {"object": "model", "created": next(CLOCK), "permission": [], **self.card}
+        return JSONResponse({"object": "list", "data": [card]})
 
     async def _version(self, _: Request) -> Response:
-        return JSONResponse({"version": "0.32.0"})
+        return JSONResponse({"version": self.version})
+
+    async def _metrics(self, _: Request) -> Response:
+        return Response(self.metrics, media_type="text/plain; version=0.0.4")
 
     async def _tokenize(self, request: Request) -> Response:
         body = await request.json()
         if body["model"] != MODEL:
             return self._no_such_model(body["model"])
-        tokens = TOKENS[body["prompt"]]
+        tokens = self.tokens.get(body["prompt"], [60, 61, 62])
         return JSONResponse({"count": len(tokens), "max_model_len": 4096, "tokens": tokens, "token_strs": None})
 
     async def _chat(self, request: Request) -> Response:
@@ -102,6 +130,9 @@ class Vllm:
             return self._no_such_model(body["model"])
         if self.crashes_on in body:
             return Response("Internal Server Error", 500)
+        if body.get("priority") and not self.orders_its_queue:
+            error = {"message": "Got priority 1 but Priority scheduling is not enabled.", "code": 400}
+            return JSONResponse({"error": error}, 400)
         top = _by_token_id(body["logprob_token_ids"]) if "logprob_token_ids" in body else _by_text()
         message = {"role": "assistant", "content": " 2", "refusal": None, "audio": None, "reasoning": None}
         choice = {"index": 0, "message": message, "finish_reason": "length", "stop_reason": None}
@@ -120,16 +151,11 @@ def vllm() -> Vllm:
     return Vllm()
 
 
-@pytest.fixture
-def pair(red_circle: JudgeImage, blue_square: JudgeImage) -> PairQuestion:
-    rubric = RubricContent(task=Task.T2I)
-    return PairQuestion(prompt="a red circle", first=red_circle, second=blue_square, source=None, rubric=rubric)
-
-
 def backend_for(
     server: Vllm, *, url: str = "http://judge:8000", model: str | None = None, api_key: str | None = None
 ) -> OpenAIBackend:
-    return OpenAIBackend(url=url, model=model, api_key=api_key, transport=httpx2.ASGITransport(app=server.app))
+    transport = httpx2.ASGITransport(app=server.app)
+    return OpenAIBackend(JudgeConnection(url=url, api_key=api_key, transport=transport), model=model)
 
 
 async def test_vllm_is_asked_for_the_raw_log_probs_of_every_spelling_of_the_labels(vllm: Vllm) -> None:
@@ -141,22 +167,158 @@ async def test_vllm_is_asked_for_the_raw_log_probs_of_every_spelling_of_the_labe
     assert body["logprob_token_ids"] == body["allowed_token_ids"] == [24, 294, 25, 295]
     assert (body["max_tokens"], body["temperature"], body["logprobs"]) == (1, 0, True)
     assert "top_logprobs" not in body
+    assert isinstance(answer, LabelAnswer)
     assert answer.log_odds == pytest.approx(math.log(P_FIRST / P_SECOND))
     assert answer.label_mass == pytest.approx(P_FIRST + P_SECOND)
     assert (answer.prompt_tokens, answer.completion_tokens) == (501, 1)
 
 
-async def test_a_model_that_hardly_considers_the_labels_is_off_topic_unless_the_limit_is_lowered(
-    vllm: Vllm, start_judge: Callable[..., Awaitable[Judge]], pair: PairQuestion
+async def test_a_yes_no_question_is_asked_for_its_own_labels(
+    vllm: Vllm, red_circle: JudgeImage, rubric: RubricContent
 ) -> None:
-    [failure] = await (await start_judge(vllm.app)).compare([pair], deadline=SOON)
-    assert isinstance(failure, JudgeFailure)
-    assert failure.type is FailureType.JUDGE_OFF_TOPIC
-    assert failure.detail.endswith("a probability of 0.011; at least 0.5 counts")
-    lenient = await start_judge(vllm.app, limits=JudgeLimits(min_label_mass=0.01))
-    [answer] = await lenient.compare([pair], deadline=SOON)
-    assert isinstance(answer, PairAnswer)
-    assert answer.verdict.label_mass == pytest.approx(P_FIRST + P_SECOND)
+    backend = backend_for(vllm)
+    await backend.probe(within=SOON)
+    prompt = criterion_prompt("a red circle", red_circle, source=None, criterion=rubric.criteria[0], rubric=rubric)
+    answer = await backend.ask(prompt, within=SOON)
+    assert vllm.bodies[-1]["logprob_token_ids"] == vllm.bodies[-1]["allowed_token_ids"] == [291, 307, 281, 303]
+    assert isinstance(answer, LabelAnswer)
+    # log(e^−5.5 + e^−6.5) − log(e^−6 + e^−7): both differ by one nat, so the halves cancel but for −5.5 + 6.
+    assert answer.log_odds == pytest.approx(0.5)
+
+
+async def test_images_are_named_by_their_pixels_and_sent_all_the_same(vllm: Vllm, red_circle: JudgeImage) -> None:
+    backend = backend_for(vllm)
+    await backend.probe(within=SOON)
+    prompt = probe_question()
+    await backend.ask(prompt, within=SOON)
+    images = [part for part in vllm.bodies[-1]["messages"][1]["content"] if part["type"] == "image_url"]
+    digests = [part.digest for part in prompt.parts if isinstance(part, JudgeImage)]
+    assert [image["uuid"] for image in images] == digests
+    assert all(image["image_url"]["url"].startswith("data:image/png;base64,iVBOR") for image in images)
+
+
+@pytest.mark.parametrize("orders_its_queue", [True, False])
+async def test_a_priority_is_sent_to_servers_that_take_one(vllm: Vllm, orders_its_queue: bool) -> None:
+    vllm.orders_its_queue = orders_its_queue
+    backend = backend_for(vllm)
+    identity = await backend.probe(within=SOON)
+    assert (identity.style, len(vllm.bodies)) == ("logprob_token_ids", 2)
+    await backend.ask(probe_question(), within=SOON, priority=2)
+    assert vllm.bodies[-1].get("priority") == (2 if orders_its_queue else None)
+    await backend.ask(probe_question(), within=SOON)
+    assert "priority" not in vllm.bodies[-1]
+
+
+async def test_a_server_that_is_busy_when_its_priorities_are_tried_is_probed_again(vllm: Vllm) -> None:
+    async def busy_second(scope: Scope, receive: Receive, send: Send) -> None:
+        app = Response("later", 429) if scope["path"].endswith("/completions") and vllm.bodies else vllm.app
+        await app(scope, receive, send)
+
+    transport = httpx2.ASGITransport(app=busy_second)
+    backend = OpenAIBackend(JudgeConnection(url="http://judge", api_key=None, transport=transport), model=None)
+    with pytest.raises(BackendError) as caught:
+        await backend.probe(within=SOON)
+    assert caught.value.type is FailureType.JUDGE_OVERLOADED
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {text: ids for text, ids in TOKENS.items() if text.strip() != "no"},
+        {text: [3] if text.strip() in {"yes", "no"} else ids for text, ids in TOKENS.items()},
+    ],
+    ids=["missing", "the same for both"],
+)
+async def test_labels_that_are_no_tokens_of_their_own_are_not_asked_for_by_id(
+    vllm: Vllm, tokens: dict[str, list[int]]
+) -> None:
+    vllm.tokens = tokens
+    backend = backend_for(vllm)
+    assert (await backend.probe(within=SOON)).style == "top_logprobs=20"
+    assert backend.capability is Capability.TOP_LOG_PROBS
+
+
+def served(identity: BackendIdentity) -> ServedModel:
+    return ServedModel(model=identity.model, server_version=identity.server_version, revision=identity.revision)
+
+
+async def test_a_server_that_stays_the_same_is_identified_as_the_one_that_was_probed(vllm: Vllm) -> None:
+    backend = backend_for(vllm)
+    identity = await backend.probe(within=SOON)
+    num_judgements = len(vllm.bodies)
+    assert await backend.identify(within=SOON) == served(identity)
+    assert identity.revision == '{"max_model_len": 4096, "root": "/models/tiny"}'
+    assert len(vllm.bodies) == num_judgements
+
+
+@pytest.mark.parametrize("change", [{"root": "/models/other"}, {"max_model_len": 512}, {"id": "other"}, {}])
+@pytest.mark.parametrize("model", [None, MODEL])
+async def test_another_model_behind_the_same_url_is_noticed(
+    vllm: Vllm, change: dict[str, Any], model: str | None
+) -> None:
+    backend = backend_for(vllm, model=model)
+    identity = await backend.probe(within=SOON)
+    vllm.card |= change
+    vllm.version = "0.33.0" if not change else vllm.version
+    assert await backend.identify(within=SOON) != served(identity)
+
+
+@pytest.mark.parametrize("route", ["/v1/models", "/version"])
+@pytest.mark.parametrize("status", [401, 403, 500, 502, 503])
+async def test_a_route_that_answered_before_is_not_taken_for_missing(vllm: Vllm, route: str, status: int) -> None:
+    backend = backend_for(vllm, model=MODEL)
+    await backend.probe(within=SOON)
+    vllm.broken = {route: status}
+    with pytest.raises(BackendError) as caught:
+        await backend.identify(within=SOON)
+    assert caught.value.status == status
+
+
+async def test_a_gateway_without_these_routes_is_identified_by_the_model_it_was_asked_for(vllm: Vllm) -> None:
+    vllm.broken = {"/v1/models": 403, "/version": 404}
+    backend = backend_for(vllm, model=MODEL)
+    identity = await backend.probe(within=SOON)
+    assert served(identity) == ServedModel(model=MODEL, server_version="", revision="")
+    assert await backend.identify(within=SOON) == served(identity)
+
+
+async def test_a_server_that_lost_its_version_for_good_is_another_one(vllm: Vllm) -> None:
+    backend = backend_for(vllm)
+    identity = await backend.probe(within=SOON)
+    vllm.broken = {"/version": 404}
+    assert (await backend.identify(within=SOON)) != served(identity)
+
+
+async def test_its_load_is_read_off_its_metrics(vllm: Vllm) -> None:
+    vllm.metrics = 'vllm:num_requests_running{engine="0"} 3.0\nvllm:num_requests_waiting{engine="0"} 4.0\n'
+    assert await backend_for(vllm).load(within=SOON) == ServerLoad(running=3, waiting=4)
+
+
+@pytest.mark.parametrize("status", [404, 401, 500, 503])
+async def test_a_server_that_shows_no_metrics_has_no_known_load(vllm: Vllm, status: int) -> None:
+    vllm.broken = {"/metrics": status}
+    assert await backend_for(vllm).load(within=SOON) is None
+
+
+async def test_a_server_that_is_too_busy_to_say_so_is_an_error(vllm: Vllm) -> None:
+    vllm.broken = {"/metrics": 429}
+    with pytest.raises(BackendError) as caught:
+        await backend_for(vllm).load(within=SOON)
+    assert caught.value.type is FailureType.JUDGE_OVERLOADED
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://gpu-1:8000/v1", "gpu-1:8000"),
+        ("http://gpu-1", "gpu-1:80"),
+        ("https://user:sk-canary@judge.example/sk-canary/v1?key=sk-canary", "judge.example:443"),
+        ("http://[::1]:8000", "[::1]:8000"),
+    ],
+)
+def test_its_name_is_its_host_and_port_and_nothing_secret(url: str, name: str) -> None:
+    assert OpenAIBackend.over_url(url, api_key="sk-canary").name == name
+    assert OpenAIBackend.in_process(Vllm().app).name == "in-process"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +347,7 @@ async def test_a_connection_that_breaks_at_tokenize_is_not_taken_for_a_lesser_se
         await vllm.app(scope, receive, send)
 
     transport = httpx2.ASGITransport(app=breaking)
-    backend = OpenAIBackend(url="http://judge", model=None, api_key=None, transport=transport)
+    backend = OpenAIBackend(JudgeConnection(url="http://judge", api_key=None, transport=transport), model=None)
     with pytest.raises(BackendError, match="broke the connection off"):
         await backend.probe(within=SOON)
 
@@ -233,8 +395,8 @@ async def test_a_server_that_keeps_us_out_is_asked_once(vllm: Vllm) -> None:
     with pytest.raises(BackendError, match="refused our credentials") as caught:
         await backend_for(vllm, model=MODEL).probe(within=SOON)
     assert caught.value.type is FailureType.JUDGE_UNAVAILABLE
-    num_label_spellings, num_chats = 4, 1
-    assert len(vllm.authorizations) == num_label_spellings + num_chats
+    num_looks, num_chats = 2, 1
+    assert len(vllm.authorizations) == num_looks + NUM_SPELLINGS + num_chats
 
 
 @pytest.mark.parametrize("url", ["http://judge", "http://judge/", "http://judge/v1", "http://judge:8000/v1/"])

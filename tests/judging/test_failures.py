@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from services.judging.backend import OpenAIBackend
-from services.judging.failures import BackendError
+from services.judging.connection import JudgeConnection
+from services.judging.failures import BackendError, parameter_blamed
 from shared_schemas.problems import FailureType
 
 SOON = timedelta(seconds=20)
@@ -59,7 +60,9 @@ async def failure_for(response: Response) -> BackendError:
 
     app = Starlette(routes=[Route("/v1/models", answer)])
     return await failure_of(
-        OpenAIBackend(url="http://judge", model=None, api_key=None, transport=httpx2.ASGITransport(app=app))
+        OpenAIBackend(
+            JudgeConnection(url="http://judge", api_key=None, transport=httpx2.ASGITransport(app=app)), model=None
+        )
     )
 
 
@@ -94,8 +97,8 @@ async def test_a_server_that_hangs_up_after_an_internal_error_is_still_heard_out
 
     async def fail_and_hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
-        await reader.readexactly(length)
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        await reader.readexactly(int(length[1]) if length else 0)
         writer.write(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
         await reader.read(1)
 
@@ -123,6 +126,37 @@ async def test_only_names_of_parameters_and_codes_are_passed_on(error: dict[str,
     failure = await failure_for(JSONResponse({"error": error}, 403))
     assert detail in failure.detail
     assert "canary" not in failure.detail.lower()
+
+
+@pytest.mark.parametrize(
+    ("error", "blamed"),
+    [
+        ({"error": {"message": "canary", "param": "top_logprobs"}}, "top_logprobs"),
+        (
+            {"error": {"message": "No 'max_tokens'. Use 'max_completion_tokens'.", "param": None}},
+            "max_tokens",
+        ),
+        ({"error": {"message": "no logprobs here", "param": "model"}}, "logprobs"),
+        ({"error": {"message": "neither logprobs nor max_tokens"}}, None),
+        ({"error": {"message": "At most 1 image", "param": "image"}}, None),
+        ({"detail": "temperature is fixed"}, "temperature"),
+        (
+            {"detail": [{"loc": ["body", "top_logprobs"], "msg": "at most 5", "input": "max_tokens"}]},
+            "top_logprobs",
+        ),
+        ({"detail": ["no"]}, None),
+        (["max_tokens"], None),
+        ("max_tokens", None),
+    ],
+)
+async def test_the_one_parameter_that_a_server_blames_is_found(error: object, blamed: str | None) -> None:
+    failure = await failure_for(JSONResponse(error, 403))
+    assert parameter_blamed(failure, ["max_tokens", "temperature", "logprobs", "top_logprobs"]) == blamed
+
+
+async def test_a_server_that_cannot_be_reached_blames_nothing(free_port: Callable[[], int]) -> None:
+    failure = await failure_of(OpenAIBackend.over_url(f"http://127.0.0.1:{free_port()}", model="any"))
+    assert parameter_blamed(failure, ["max_tokens"]) is None
 
 
 @pytest.mark.parametrize(("status", "is_passing"), [(401, False), (429, True), (500, False), (501, False), (503, True)])

@@ -1,5 +1,6 @@
 """What may enter as an image, and the exact pixels that come out."""
 
+import hashlib
 import io
 import struct
 import zlib
@@ -7,10 +8,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from services.judging.images import InvalidImageError, image_digest, read_png
+from services.judging.images import InvalidImageError, image_digest, judged_size, read_png
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 
@@ -69,6 +72,86 @@ def test_one_changed_sample_changes_the_digest(small: bytes, encode: Callable[[I
 def test_equal_bytes_in_another_shape_are_another_image() -> None:
     pixels = np.zeros((30, 150, 3), np.uint8)
     assert image_digest(pixels) != image_digest(pixels.reshape(150, 30, 3))
+
+
+def test_the_digest_of_an_unscaled_image_is_what_it_always_was(small: bytes) -> None:
+    header = b'["RGB", 5, 3, "rgb8-white-srgb-upright-1"]\n'
+    digest = f"sha256:{hashlib.sha256(header + bytes(range(45))).hexdigest()}"
+    assert read_png(small).digest == digest
+    assert read_png(small, judge_max_pixels=1024).digest == digest
+
+
+def test_an_image_that_is_too_large_for_the_judge_is_scaled_down(encode: Callable[[Image.Image], bytes]) -> None:
+    # Left half 0, right half 200: at a quarter of the size the halves stay apart, far from the edge between them.
+    pixels = np.zeros((128, 256, 3), np.uint8)
+    pixels[:, 128:] = 200
+    data = encode(Image.fromarray(pixels))
+    scaled = read_png(data, judge_max_pixels=64 * 32)
+    assert (scaled.width, scaled.height) == (64, 32)
+    with Image.open(io.BytesIO(scaled.png)) as image:
+        seen = np.asarray(image)
+    assert seen.shape == (32, 64, 3)
+    assert set(seen[:, :24].ravel()) == {0}
+    assert set(seen[:, 40:].ravel()) == {200}
+    assert read_png(data, judge_max_pixels=64 * 32) == scaled
+    assert scaled.digest != read_png(data).digest
+
+
+def test_the_resampler_is_pinned(encode: Callable[[Image.Image], bytes]) -> None:
+    # A change of these pixels (a new Pillow, another resampler) needs a new SCALED_PROCESSING.
+    columns, rows = np.meshgrid(np.arange(96), np.arange(64))
+    pixels = np.stack([(columns * 5 + rows * rows) % 256, (columns * rows) % 256, (columns ^ rows) % 256], axis=2)
+    scaled = read_png(encode(Image.fromarray(pixels.astype(np.uint8))), judge_max_pixels=2048)
+    assert (scaled.width, scaled.height) == (32, 32)
+    assert scaled.digest == "sha256:2dc6e24e1fb13bb6f967f57a99fd4e9b30e5fb4d8c25095ebd3f7b7c56ce229c"
+
+
+def test_scaled_pixels_are_not_the_same_image_as_equal_pixels_of_a_small_file(
+    encode: Callable[[Image.Image], bytes],
+) -> None:
+    scaled = read_png(encode(Image.new("RGB", (64, 64), "red")), judge_max_pixels=1024)
+    small = read_png(encode(Image.new("RGB", (32, 32), "red")), judge_max_pixels=1024)
+    assert pixels_of(scaled.png) == pixels_of(small.png)
+    assert scaled.digest != small.digest
+
+
+def test_images_within_the_limit_are_left_alone(small: bytes, encode: Callable[[Image.Image], bytes]) -> None:
+    data = encode(Image.new("RGB", (50, 30), "red"))
+    assert read_png(data, judge_max_pixels=1500) == read_png(data)
+
+
+@pytest.mark.parametrize(
+    ("size", "max_pixels", "expected"),
+    [
+        ((2048, 2048), 1_048_576, (1024, 1024)),
+        ((4096, 1024), 1_048_576, (2048, 512)),
+        ((1024, 1025), 1_048_576, (992, 1024)),  # 1023.5 × 1024.5
+        ((1920, 1080), 1_048_576, (1344, 768)),  # 1365.3 × 768
+        ((8192, 20), 2048, (64, 32)),
+        ((20, 8192), 2048, (32, 64)),
+        ((33, 32), 1024, (32, 32)),
+    ],
+)
+def test_judged_sizes_by_hand(size: tuple[int, int], max_pixels: int, expected: tuple[int, int]) -> None:
+    assert judged_size(*size, max_pixels=max_pixels) == expected
+
+
+@given(st.integers(1, 8192), st.integers(1, 8192), st.integers(1024, 1 << 22))
+def test_judged_sizes_are_whole_patches_within_the_limit_and_turn_with_the_image(
+    width: int, height: int, max_pixels: int
+) -> None:
+    new_width, new_height = judged_size(width, height, max_pixels=max_pixels)
+    assert new_width % 32 == new_height % 32 == 0
+    assert min(new_width, new_height) >= 32
+    assert new_width * new_height <= max_pixels
+    assert judged_size(height, width, max_pixels=max_pixels) == (new_height, new_width)
+    if min(new_width, new_height) > 256 and width * height > max_pixels:
+        assert new_width / new_height == pytest.approx(width / height, rel=32 / 256)
+
+
+def test_a_limit_that_no_image_can_be_scaled_to_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1024"):
+        judged_size(64, 64, max_pixels=1023)
 
 
 def test_sixteen_bits_are_scaled_exactly() -> None:

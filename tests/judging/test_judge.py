@@ -2,75 +2,29 @@
 
 import asyncio
 import json
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from PIL import Image
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount
+from starlette.responses import JSONResponse
 
+from services.judging.answers import Answer
 from services.judging.backend import OpenAIBackend
-from services.judging.cache import LabelAnswer, MemoryVerdictCache
+from services.judging.cache import MemoryVerdictCache
 from services.judging.images import JudgeImage
-from services.judging.judge import Judge, JudgeFailure, JudgeLimits, JudgeNotStartedError, PairAnswer, PairQuestion
+from services.judging.judge import Judge, JudgeLimits, JudgeNotStartedError
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
+from services.judging.questions import (
+    JudgeFailure,
+    PairAnswer,
+    PairQuestion,
+)
 from shared_schemas.problems import FailureType
 from shared_schemas.rubrics import RubricContent
-
-SOON = timedelta(seconds=20)
-StartJudge = Callable[..., Awaitable[Judge]]
-
-
-class Gate:
-    """A pixel judge behind a door: counts chat calls, can hold them back, and can fail some of them."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.calls: Counter[bytes] = Counter()
-        self.in_flight = self.most_in_flight = self.num_cancelled = 0
-        self.is_open = asyncio.Event()
-        self.is_open.set()
-        self.somebody_waits = asyncio.Event()
-        self.fail_next: list[Response] = []
-        self._judge = create_pixel_judge_app(PixelJudgeSettings(**settings))
-        self.app = Starlette(routes=[Mount("/", app=self._pass)])
-
-    @property
-    def num_calls(self) -> int:
-        return self.calls.total()
-
-    async def _pass(self, scope: Any, receive: Any, send: Any) -> None:
-        if not scope["path"].endswith("/chat/completions"):
-            return await self._judge(scope, receive, send)
-        body = await Request(scope, receive).body()
-        self.calls[body] += 1
-        self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        self.somebody_waits.set()
-        try:
-            await self.is_open.wait()
-            if self.fail_next:
-                return await self.fail_next.pop()(scope, receive, send)
-
-            async def again() -> dict[str, Any]:
-                return {"type": "http.request", "body": body, "more_body": False}
-
-            return await self._judge(scope, again, send)
-        except asyncio.CancelledError:
-            self.num_cancelled += 1
-            raise
-        finally:
-            self.in_flight -= 1
-
-    def close(self) -> None:
-        self.calls.clear()
-        self.is_open.clear()
-        self.somebody_waits.clear()
+from tests.judging.gated_judge import SOON, Gate, StartJudge, answered, limits, margin_of
 
 
 @pytest.fixture
@@ -83,20 +37,14 @@ def question(red_circle: JudgeImage, blue_square: JudgeImage, rubric: RubricCont
     return PairQuestion(prompt="a red circle", first=red_circle, second=blue_square, source=None, rubric=rubric)
 
 
-def answered(results: Sequence[PairAnswer | JudgeFailure]) -> list[PairAnswer]:
-    answers = [result for result in results if isinstance(result, PairAnswer)]
-    assert len(answers) == len(results), results
-    return answers
-
-
 async def test_the_better_picture_wins_in_either_place(
     gate: Gate, start_judge: StartJudge, question: PairQuestion
 ) -> None:
     judge = await start_judge(gate.app)
     swapped = replace(question, first=question.second, second=question.first)
     forward, backward = answered(await judge.compare([question, swapped], deadline=SOON))
-    assert forward.verdict.margin > 2
-    assert backward.verdict.margin == -forward.verdict.margin
+    assert margin_of(forward) > 2
+    assert margin_of(backward) == -margin_of(forward)
     assert forward.verdict.consistent
 
 
@@ -109,7 +57,7 @@ async def test_a_position_bias_is_measured_and_leaves_no_trace_in_the_margin(
     [expected] = answered(await fair.compare([question], deadline=SOON))
     [found] = answered(await biased.compare([question], deadline=SOON))
     assert found.verdict.position_bias == pytest.approx(bias, abs=1e-12)
-    assert found.verdict.margin == pytest.approx(expected.verdict.margin, abs=1e-12)
+    assert margin_of(found) == pytest.approx(margin_of(expected), abs=1e-12)
 
 
 async def test_the_second_time_the_cache_answers_and_nothing_is_spent(
@@ -120,11 +68,11 @@ async def test_the_second_time_the_cache_answers_and_nothing_is_spent(
     gate.calls.clear()
     [second] = answered(await judge.compare([question], deadline=SOON))
     assert second.verdict == first.verdict
-    assert (first.judge_calls, first.cached_answers, first.cached) == (2, 0, False)
-    assert (second.judge_calls, second.cached_answers, second.cached) == (0, 2, True)
-    assert first.completion_tokens == 2
-    assert first.prompt_tokens > 0
-    assert (second.prompt_tokens, second.completion_tokens) == (0, 0)
+    assert (first.cost.judge_calls, first.cost.cached_answers, first.cached) == (2, 0, False)
+    assert (second.cost.judge_calls, second.cost.cached_answers, second.cached) == (0, 2, True)
+    assert first.cost.completion_tokens == 2
+    assert first.cost.prompt_tokens > 0
+    assert (second.cost.prompt_tokens, second.cost.completion_tokens) == (0, 0)
     assert gate.num_calls == 0
 
 
@@ -145,10 +93,10 @@ async def test_without_the_cache_nothing_is_read_written_or_shared(
     judge = await start_judge(gate.app, cache=cache)
     gate.calls.clear()
     results = await judge.compare([question, question], deadline=SOON, use_cache=False)
-    assert [answer.judge_calls for answer in answered(results)] == [2, 2]
+    assert [answer.cost.judge_calls for answer in answered(results)] == [2, 2]
     assert gate.num_calls == 4
     [answer] = answered(await judge.compare([question], deadline=SOON))
-    assert answer.judge_calls == 2
+    assert answer.cost.judge_calls == 2
 
 
 async def test_a_hundred_identical_questions_at_once_are_asked_once(
@@ -162,7 +110,7 @@ async def test_a_hundred_identical_questions_at_once_are_asked_once(
     answers = [answered(result)[0] for result in await asyncio.gather(*requests)]
     assert len({answer.verdict for answer in answers}) == 1
     assert sorted(gate.calls.values()) == [1, 1]
-    assert sum(answer.judge_calls for answer in answers) == 2
+    assert sum(answer.cost.judge_calls for answer in answers) == 2
 
 
 async def test_a_caller_that_leaves_takes_only_its_own_calls_along(
@@ -179,7 +127,7 @@ async def test_a_caller_that_leaves_takes_only_its_own_calls_along(
     await asyncio.gather(leaves, return_exceptions=True)
     gate.is_open.set()
     [answer] = answered(await stays)
-    assert answer.verdict.margin > 2
+    assert margin_of(answer) > 2
     assert gate.num_cancelled == 2
 
 
@@ -195,7 +143,7 @@ async def test_answers_come_in_the_order_of_the_questions_and_one_failure_spoils
     assert isinstance(second, JudgeFailure)
     assert isinstance(third, PairAnswer)
     assert second.type is FailureType.JUDGE_REFUSED
-    assert first.verdict.margin == -third.verdict.margin
+    assert margin_of(first) == -margin_of(third)
 
 
 async def test_no_questions_are_answered_at_once(gate: Gate, start_judge: StartJudge) -> None:
@@ -205,38 +153,40 @@ async def test_no_questions_are_answered_at_once(gate: Gate, start_judge: StartJ
 
 async def test_never_more_calls_at_once_than_allowed(start_judge: StartJudge, question: PairQuestion) -> None:
     gate = Gate(latency_ms=10)
-    judge = await start_judge(gate.app, limits=JudgeLimits(max_concurrent_calls=3))
+    judge = await start_judge(gate.app, limits=JudgeLimits(max_window=4))
     questions = [replace(question, prompt=f"a red circle, take {number}") for number in range(10)]
     answered(await judge.compare(questions, deadline=SOON))
-    assert gate.most_in_flight == 3
+    assert gate.most_in_flight == 4
 
 
 async def test_the_wait_for_a_free_slot_is_reported_apart(start_judge: StartJudge, question: PairQuestion) -> None:
     gate = Gate(latency_ms=20)
-    judge = await start_judge(gate.app, limits=JudgeLimits(max_concurrent_calls=1))
-    [answer] = answered(await judge.compare([question], deadline=SOON))
-    assert answer.queue_seconds > 0.01  # of 0.02: the second order waited for the first one's answer
+    judge = await start_judge(gate.app, limits=JudgeLimits(max_window=1))
+    other = replace(question, prompt="a red circle, again")
+    first, second = answered(await judge.compare([question, other], deadline=SOON))
+    waits = sorted((first.cost.queue_seconds, second.cost.queue_seconds))
+    assert waits[1] > 0.01  # of 0.02: one pair waited for the answers to the other
     [again] = answered(await judge.compare([question], deadline=SOON))
-    assert again.queue_seconds == 0.0  # the cache has no queue
+    assert again.cost.queue_seconds == 0.0  # the cache has no queue
 
 
 async def test_a_passing_fault_is_retried_and_every_attempt_is_counted(
     gate: Gate, start_judge: StartJudge, question: PairQuestion
 ) -> None:
-    judge = await start_judge(gate.app, limits=JudgeLimits(first_backoff=timedelta(milliseconds=1)))
+    judge = await start_judge(gate.app, limits=limits(attempts=3))
     gate.fail_next = [JSONResponse({}, 500), JSONResponse({}, 429, headers={"Retry-After": "0"})]
     [answer] = answered(await judge.compare([question], deadline=SOON))
-    assert answer.judge_calls == 4
-    assert answer.verdict.margin > 2
+    assert answer.cost.judge_calls == 4
+    assert margin_of(answer) > 2
 
 
 async def test_a_lasting_fault_ends_after_the_attempts(start_judge: StartJudge, question: PairQuestion) -> None:
     gate = Gate()
-    judge = await start_judge(gate.app, limits=JudgeLimits(attempts=2, first_backoff=timedelta(milliseconds=1)))
+    judge = await start_judge(gate.app, limits=limits(attempts=2))
     gate.fail_next = [JSONResponse({}, 503) for _ in range(10)]
     [failure] = await judge.compare([question], deadline=SOON)
     assert isinstance(failure, JudgeFailure)
-    assert (failure.type, failure.judge_calls) == (FailureType.JUDGE_UNAVAILABLE, 4)
+    assert (failure.type, failure.cost.judge_calls) == (FailureType.JUDGE_UNAVAILABLE, 4)
 
 
 async def test_a_refusal_is_not_retried(gate: Gate, start_judge: StartJudge, question: PairQuestion) -> None:
@@ -244,7 +194,7 @@ async def test_a_refusal_is_not_retried(gate: Gate, start_judge: StartJudge, que
     gate.fail_next = [JSONResponse({}, 400), JSONResponse({}, 400)]
     [failure] = await judge.compare([question], deadline=SOON)
     assert isinstance(failure, JudgeFailure)
-    assert (failure.type, failure.judge_calls) == (FailureType.JUDGE_REFUSED, 2)
+    assert (failure.type, failure.cost.judge_calls) == (FailureType.JUDGE_REFUSED, 2)
 
 
 async def test_what_is_unfinished_at_the_deadline_is_a_timeout_and_what_is_finished_is_kept(
@@ -269,21 +219,21 @@ async def test_a_stored_answer_with_too_little_label_mass_is_off_topic(
     tolerant = await start_judge(create_pixel_judge_app(PixelJudgeSettings(label_mass=0.7)), cache=cache)
     answered(await tolerant.compare([question], deadline=SOON))
     strict = await start_judge(
-        create_pixel_judge_app(PixelJudgeSettings(label_mass=0.7)), cache=cache, limits=JudgeLimits(min_label_mass=0.8)
+        create_pixel_judge_app(PixelJudgeSettings(label_mass=0.7)), cache=cache, limits=limits(min_label_mass=0.8)
     )
     [failure] = await strict.compare([question], deadline=SOON)
     assert isinstance(failure, JudgeFailure)
-    assert (failure.type, failure.judge_calls) == (FailureType.JUDGE_OFF_TOPIC, 0)
+    assert (failure.type, failure.cost.judge_calls) == (FailureType.JUDGE_OFF_TOPIC, 0)
 
 
 async def test_a_broken_cache_is_not_the_judges_fault_and_raises(
     gate: Gate, start_judge: StartJudge, question: PairQuestion
 ) -> None:
     class BrokenCache:
-        async def get_many(self, keys: Sequence[str]) -> dict[str, LabelAnswer]:
+        async def get_many(self, keys: Sequence[str]) -> dict[str, Answer]:
             raise OSError("disk full")
 
-        async def put(self, key: str, answer: LabelAnswer) -> LabelAnswer:
+        async def put(self, key: str, answer: Answer) -> Answer:
             raise OSError("disk full")
 
     judge = await start_judge(gate.app, cache=BrokenCache())
@@ -292,10 +242,10 @@ async def test_a_broken_cache_is_not_the_judges_fault_and_raises(
 
 
 async def test_a_judge_must_be_started(gate: Gate, question: PairQuestion) -> None:
-    judge = Judge(OpenAIBackend.in_process(gate.app), cache=MemoryVerdictCache())
+    judge = Judge([OpenAIBackend.in_process(gate.app)], cache=MemoryVerdictCache())
     with pytest.raises(JudgeNotStartedError):
         await judge.compare([question], deadline=SOON)
-    assert await judge.check() == "the judge has not been started"
+    assert judge.problem() == "has not answered yet"
     await judge.aclose()
 
 
@@ -330,7 +280,7 @@ async def test_an_edit_is_judged_with_its_source(
     )
     gate.calls.clear()
     [answer] = answered(await judge.compare([question], deadline=SOON))
-    assert answer.verdict.margin > 0
+    assert margin_of(answer) > 0
     for body in gate.calls:
         user = json.loads(body)["messages"][1]["content"]
         assert sum(part["type"] == "image_url" for part in user) == 3

@@ -4,10 +4,14 @@ from dataclasses import replace
 
 from services.judging.images import JudgeImage
 from services.judging.keys import judgement_key
-from services.judging.prompts import PairPrompt, pair_prompt
+from services.judging.prompts import YES_NO_LABELS, JudgePrompt, criterion_prompt, pair_prompt
 from shared_schemas.rubrics import Criterion, RubricContent, Task
 
 FINGERPRINT = "sha256:" + "0" * 64
+
+
+def key(prompt: JudgePrompt, *, fingerprint: str = FINGERPRINT, scope: str = "local") -> str:
+    return judgement_key(fingerprint, prompt, scope=scope)
 
 
 def test_every_ingredient_of_a_question_is_in_its_key(
@@ -26,9 +30,9 @@ def test_every_ingredient_of_a_question_is_in_its_key(
         pair_prompt("a red circle", red_circle, blue_square, source=red_circle, rubric=edit),
         pair_prompt("a red circle", red_circle, blue_square, source=blue_square, rubric=edit),
     ]
-    keys = {judgement_key(FINGERPRINT, prompt) for prompt in asked}
+    keys = {key(prompt) for prompt in asked}
     assert len(keys) == len(asked)
-    assert judgement_key("sha256:" + "1" * 64, asked[0]) not in keys
+    assert key(asked[0], fingerprint="sha256:" + "1" * 64) not in keys
 
 
 def test_the_same_question_has_the_same_key_however_its_pixels_were_compressed(
@@ -36,12 +40,36 @@ def test_the_same_question_has_the_same_key_however_its_pixels_were_compressed(
 ) -> None:
     recompressed = replace(red_circle, png=b"other bytes, same pixels")
     prompts = [pair_prompt("p", image, image, source=None, rubric=rubric) for image in (red_circle, recompressed)]
-    assert judgement_key(FINGERPRINT, prompts[0]) == judgement_key(FINGERPRINT, prompts[1])
+    assert key(prompts[0]) == key(prompts[1])
 
 
-def test_text_cannot_pose_as_an_image(red_circle: JudgeImage) -> None:
-    with_image, with_text = (
-        PairPrompt(system="s", parts=(red_circle,)),
-        PairPrompt(system="s", parts=(red_circle.digest,)),
-    )
-    assert judgement_key(FINGERPRINT, with_image) != judgement_key(FINGERPRINT, with_text)
+def test_text_cannot_pose_as_an_image(red_circle: JudgeImage, blue_square: JudgeImage) -> None:
+    with_image = pair_prompt("p", red_circle, blue_square, source=None, rubric=RubricContent(task=Task.T2I))
+    parts = tuple(red_circle.digest if part is red_circle else part for part in with_image.parts)
+    assert key(with_image) != key(replace(with_image, parts=parts))
+
+
+def test_who_does_not_share_verdicts_has_other_keys(red_circle: JudgeImage, blue_square: JudgeImage) -> None:
+    prompt = pair_prompt("p", red_circle, blue_square, source=None, rubric=RubricContent(task=Task.T2I))
+    assert key(prompt, scope="one") != key(prompt, scope="other")
+
+
+def test_the_labels_are_in_the_key(red_circle: JudgeImage, blue_square: JudgeImage) -> None:
+    prompt = pair_prompt("p", red_circle, blue_square, source=None, rubric=RubricContent(task=Task.T2I))
+    assert key(prompt) != key(replace(prompt, labels=YES_NO_LABELS))
+
+
+def test_the_key_of_a_criterion_does_not_depend_on_the_set_it_stands_in(
+    red_circle: JudgeImage, blue_square: JudgeImage, rubric: RubricContent
+) -> None:
+    colour, shape, _ = rubric.criteria
+    alone = rubric.model_copy(update={"criteria": (colour.model_copy(update={"weight": 3.0}),)})
+    asked = criterion_prompt("a red circle", red_circle, source=None, criterion=colour, rubric=rubric)
+    again = criterion_prompt("a red circle", red_circle, source=None, criterion=alone.criteria[0], rubric=alone)
+    assert key(again) == key(asked)
+    others = [
+        criterion_prompt("a red circle", red_circle, source=None, criterion=shape, rubric=rubric),
+        criterion_prompt("a red circle", blue_square, source=None, criterion=colour, rubric=rubric),
+        criterion_prompt("a red square", red_circle, source=None, criterion=colour, rubric=rubric),
+    ]
+    assert key(asked) not in {key(other) for other in others}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.judging.images import JudgeImage
-from services.judging.prompts import fence, neutralise, pair_prompt
+from services.judging.prompts import PAIR_LABELS, YES_NO_LABELS, criterion_prompt, fence, neutralise, pair_prompt
 from shared_schemas.rubrics import Criterion, RubricContent, Task
 
 EDIT = RubricContent(task=Task.EDIT)
@@ -111,3 +111,52 @@ def test_without_criteria_the_judge_is_asked_for_its_own_taste(red_circle: Judge
     shown = pair_prompt("p", red_circle, red_circle, source=None, rubric=T2I)
     assert "CRITERIA" not in shown.system
     assert "follows the prompt" in shown.system
+
+
+def test_a_pair_is_answered_by_place_and_shares_no_part_with_another(
+    red_circle: JudgeImage, blue_square: JudgeImage
+) -> None:
+    shown = pair_prompt("p", red_circle, blue_square, source=None, rubric=T2I)
+    assert (shown.labels, shown.num_shared_parts) == (PAIR_LABELS, 0)
+
+
+def test_a_criterion_comes_last_so_that_all_of_them_share_what_was_read_before(
+    red_circle: JudgeImage, rubric: RubricContent
+) -> None:
+    prompts = [
+        criterion_prompt("a red circle", red_circle, source=None, criterion=criterion, rubric=rubric)
+        for criterion in rubric.criteria
+    ]
+    first = prompts[0]
+    prompt, *image, criterion, question = first.parts
+    assert isinstance(prompt, str)
+    assert "a red circle" in prompt
+    assert image == ["Image:", red_circle]
+    assert isinstance(criterion, str)
+    assert "\nColour\n- the object has the colour named in the prompt\n" in criterion
+    assert isinstance(question, str)
+    assert question.startswith("Does the image meet this criterion?")
+    assert first.labels == YES_NO_LABELS
+    shared = first.num_shared_parts
+    assert first.parts[shared:] == (criterion, question)
+    assert all((other.system, other.parts[:shared]) == (first.system, first.parts[:shared]) for other in prompts)
+
+
+def test_a_criterion_of_an_edit_shows_the_source_first(red_circle: JudgeImage, blue_square: JudgeImage) -> None:
+    criterion = Criterion(id="c", theme="Colour")
+    shown = criterion_prompt("make it blue", blue_square, source=red_circle, criterion=criterion, rubric=EDIT)
+    assert list(shown.parts[1:5]) == ["Source image:", red_circle, "Image:", blue_square]
+    assert shown.num_shared_parts == 5
+    with pytest.raises(ValueError, match="source image"):
+        criterion_prompt("p", blue_square, source=None, criterion=criterion, rubric=EDIT)
+
+
+def test_control_tokens_do_not_survive_in_a_criterion_either(red_circle: JudgeImage) -> None:
+    token = "<|im_end|>"
+    rubric = RubricContent(
+        task=Task.T2I, task_description=token, criteria=(Criterion(id="c", theme=token, tips=(token,)),)
+    )
+    shown = criterion_prompt(token, red_circle, source=None, criterion=rubric.criteria[0], rubric=rubric)
+    text = "\n".join([shown.system, *(part for part in shown.parts if isinstance(part, str))])
+    assert token not in text
+    assert text.replace("\u200d", "").count(token) == 4

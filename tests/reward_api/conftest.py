@@ -26,13 +26,16 @@ from services.reward_api.settings import Settings
 class ScriptedJudge:
     """An OpenAI-compatible judge that prefers the brighter image, by 4 nats from black to white.
 
-    It favours whatever is shown first by half a nat. A prompt with BROKEN gets a 500, one with HOLD no answer at all.
+    It favours whatever is shown first by half a nat. Asked about one image alone, it says yes to a bright one with a
+    log-odds of 4 · (brightness − ½), and to a criterion about DARK with the opposite. A prompt with BROKEN gets a 500,
+    and so do two coloured images together; one with HOLD gets no answer at all.
     """
 
     url: str = ""
     num_calls: int = 0
     num_held: int = 0
     num_abandoned: int = 0
+    largest_image_pixels: int = 0
 
     def app(self) -> Starlette:
         routes = [
@@ -55,20 +58,36 @@ class ScriptedJudge:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
             self.num_abandoned += 1
-        first, second = [brightness(part) for part in parts if part["type"] == "image_url"][-2:]
-        return JSONResponse(completion(4.0 * (first - second) + 0.5))
+        images = [image_of(part) for part in parts if part["type"] == "image_url"]
+        sizes = [image.width * image.height for image in images]
+        self.largest_image_pixels = max(self.largest_image_pixels, *sizes)
+        if "yes or no" in text:
+            log_odds = 4.0 * (brightness(images[-1]) - 0.5)
+            return JSONResponse(completion(-log_odds if "DARK" in text else log_odds, labels=("yes", "no")))
+        first, second = images[-2:]
+        if is_coloured(first) and is_coloured(second):
+            return JSONResponse({"error": {"message": "scripted"}}, status_code=500)
+        return JSONResponse(completion(4.0 * (brightness(first) - brightness(second)) + 0.5, labels=("1", "2")))
 
 
-def brightness(part: dict[str, Any]) -> float:
-    data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
-    return ImageStat.Stat(Image.open(io.BytesIO(data)).convert("L")).mean[0] / 255
+def image_of(part: dict[str, Any]) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2])))
 
 
-def completion(log_odds: float) -> dict[str, Any]:
-    labels = {"1": -math.log1p(math.exp(-log_odds)), "2": -math.log1p(math.exp(log_odds))}
-    chosen = max(labels, key=lambda label: labels[label])
-    top = [{"token": token, "logprob": value, "bytes": None} for token, value in labels.items()]
-    position = {"token": chosen, "logprob": labels[chosen], "bytes": None, "top_logprobs": top}
+def brightness(image: Image.Image) -> float:
+    return ImageStat.Stat(image.convert("L")).mean[0] / 255
+
+
+def is_coloured(image: Image.Image) -> bool:
+    red, _, blue = image.convert("RGB").getpixel((0, 0))  # type: ignore[misc]
+    return red != blue
+
+
+def completion(log_odds: float, *, labels: tuple[str, str]) -> dict[str, Any]:
+    log_probs = {labels[0]: -math.log1p(math.exp(-log_odds)), labels[1]: -math.log1p(math.exp(log_odds))}
+    chosen = max(log_probs, key=lambda label: log_probs[label])
+    top = [{"token": token, "logprob": value, "bytes": None} for token, value in log_probs.items()]
+    position = {"token": chosen, "logprob": log_probs[chosen], "bytes": None, "top_logprobs": top}
     message = {"role": "assistant", "content": chosen}
     choice = {"index": 0, "message": message, "finish_reason": "length", "logprobs": {"content": [position]}}
     usage = {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}
@@ -103,7 +122,8 @@ def running(tmp_path: Path, judge: ScriptedJudge) -> Running:
 
     @asynccontextmanager
     async def run(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-        values: dict[str, Any] = {"data_dir": tmp_path, "judge_urls": (judge.url,)} | settings
+        quiet = {"canary_seconds": 0.0}  # whose calls would be counted with the test's
+        values: dict[str, Any] = {"data_dir": tmp_path, "judge_urls": (judge.url,)} | quiet | settings
         app = create_app(Settings(**values))
         async with app.router.lifespan_context(app) as state:
 
@@ -111,7 +131,7 @@ def running(tmp_path: Path, judge: ScriptedJudge) -> Running:
                 await app({**scope, "state": dict(state or {})}, receive, send)
 
             transport = httpx.ASGITransport(with_state)
-            async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 yield client
 
     return run
@@ -127,11 +147,13 @@ async def service(running: Running) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def png() -> Callable[..., bytes]:
-    """A plain grey PNG of brightness 0 to 1."""
+    """A plain PNG, grey of brightness 0 to 1 unless a colour is given."""
 
-    def make(level: float = 0.5, *, size: tuple[int, int] = (16, 16)) -> bytes:
+    def make(
+        level: float = 0.5, *, size: tuple[int, int] = (16, 16), colour: tuple[int, int, int] | None = None
+    ) -> bytes:
         buffer = io.BytesIO()
-        Image.new("RGB", size, (round(255 * level),) * 3).save(buffer, format="PNG")
+        Image.new("RGB", size, colour or (round(255 * level),) * 3).save(buffer, format="PNG")
         return buffer.getvalue()
 
     return make
@@ -142,12 +164,17 @@ def ask() -> Callable[..., Any]:
     """Post a reward request: groups as dicts, images as name → bytes; other keywords go into `meta`."""
 
     async def post(
-        client: httpx.AsyncClient, groups: list[dict[str, Any]], images: dict[str, bytes], **meta: Any
+        client: httpx.AsyncClient,
+        groups: list[dict[str, Any]],
+        images: dict[str, bytes],
+        *,
+        accept: str = "*/*",
+        **meta: Any,
     ) -> httpx.Response:
         body = json.dumps({"rubric": "t2i", "groups": groups, **meta})
         files = [("meta", ("meta.json", body, "application/json"))]
         files += [(name, (f"{name}.png", data, "image/png")) for name, data in images.items()]  # type: ignore[misc]
-        return await client.post("/reward", files=files)
+        return await client.post("/reward", files=files, headers={"Accept": accept})
 
     return post
 

@@ -1,6 +1,9 @@
 import asyncio
 import logging
+import re
 import sqlite3
+
+import pytest
 
 from shared_schemas.health import Readiness
 
@@ -11,7 +14,7 @@ async def test_a_service_with_database_and_judge_is_ready(service) -> None:
     answer = await service.get("/readyz")
     readiness = Readiness.model_validate_json(answer.content)
     assert (answer.status_code, readiness.status) == (200, "ok")
-    assert readiness.parts == {"database": "ok", "judge": "ok"}
+    assert readiness.parts == {"database": "ok", "judge": "ok", "audit": "ok"}
     assert readiness.judge is not None
     assert readiness.judge.model == "brightness"
     assert not readiness.pixel_judge
@@ -53,10 +56,13 @@ async def test_a_judge_that_comes_later_is_found(running, judge, serve, free_por
 
 
 async def test_a_broken_database_makes_the_service_not_ready(running, tmp_path) -> None:
-    async with running() as service:
+    def intrude() -> None:
         with sqlite3.connect(tmp_path / "arr.db") as intruder:
             intruder.execute("DROP TABLE alembic_version")
         intruder.close()
+
+    async with running() as service:
+        await asyncio.to_thread(intrude)  # the service's own transactions go on meanwhile
         answer = await service.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["parts"]["database"] != "ok"
@@ -72,7 +78,16 @@ async def test_what_became_of_groups_is_counted(service, ask, png) -> None:
     assert 'arr_groups_total{status="tied"} 2.0' in text
     assert 'arr_groups_total{status="failed"} 2.0' in text
     assert 'arr_group_failures_total{type="judge-unavailable"} 2.0' in text
-    assert "arr_cached_verdicts_total 4.0" in text
+    assert 'arr_answers_total{source="cache"} 4.0' in text
+    assert 'arr_answers_total{source="judge"} 3.0' in text  # two equal images are one question
+    assert 'arr_pairs_total{agreement="consistent"} 2.0' in text
+    assert 'arr_pairs_total{agreement="inconsistent"} 2.0' in text  # two equal images, told apart by the bias alone
+    bias = re.search(r"^arr_position_bias_nats_sum (\S+)$", text, flags=re.MULTILINE)
+    assert bias is not None
+    assert float(bias[1]) == pytest.approx(2.0)  # four verdicts of half a nat
+    assert 'arr_answers_total{source="joined"} 1.0' in text
+    assert "arr_label_mass_count 8.0" in text
+    assert 'arr_judge_tokens_total{kind="prompt"} 300.0' in text
 
 
 async def test_two_apps_in_one_process_count_separately(running, tmp_path) -> None:
@@ -80,3 +95,19 @@ async def test_two_apps_in_one_process_count_separately(running, tmp_path) -> No
         await one.get("/rubrics")
         assert 'route="/rubrics"' in (await one.get("/metrics")).text
         assert 'route="/rubrics"' not in (await other.get("/metrics")).text
+
+
+async def test_what_requests_can_do_without_makes_the_service_degraded_and_not_unready(
+    running, judge, free_port
+) -> None:
+    away = f"http://127.0.0.1:{free_port()}/v1"
+    async with running(judge_urls=(judge.url, away), redis_url=f"redis://127.0.0.1:{free_port()}/0") as service:
+        answer = await service.get("/readyz")
+        readiness = Readiness.model_validate_json(answer.content)
+        assert (answer.status_code, readiness.status) == (200, "degraded")
+        assert readiness.parts["judge"] == "ok"
+        assert readiness.parts["redis"] != "ok"
+        assert "nobody listens there" in readiness.parts[f"judge {away[7:-3]}"]
+        metrics = (await service.get("/metrics")).text
+        assert f'arr_judge_replica_up{{replica="{away[7:-3]}"}} 0.0' in metrics
+        assert "arr_redis_up 0.0" in metrics

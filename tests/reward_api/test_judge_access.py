@@ -11,12 +11,12 @@ from services.reward_api.judge_access import JudgeAccess
 
 
 def access_to(url: str) -> JudgeAccess:
-    judge = Judge(OpenAIBackend.over_url(url), cache=MemoryVerdictCache())
+    judge = Judge([OpenAIBackend.over_url(url)], cache=MemoryVerdictCache())
     return JudgeAccess(judge, first_try=timedelta(milliseconds=50))
 
 
 async def test_a_judge_that_is_there_is_handed_out(judge) -> None:
-    judge_access = JudgeAccess(Judge(OpenAIBackend.over_url(judge.url), cache=MemoryVerdictCache()))
+    judge_access = JudgeAccess(Judge([OpenAIBackend.over_url(judge.url)], cache=MemoryVerdictCache()))
     async with judge_access.open():
         assert judge_access.get().identity.model == "brightness"
         assert judge_access.identity == judge_access.get().identity

@@ -55,6 +55,21 @@ def test_the_reward_body_is_described_part_by_part(document) -> None:
     assert body["encoding"]["meta"]["contentType"] == "application/json"
 
 
+def test_the_reward_body_may_also_be_one_json_object(document) -> None:
+    operation = document["paths"]["/reward"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    fields = document["components"]["schemas"]["RewardRequest"]
+    assert set(schema["properties"]) == {*fields["properties"], "images"}
+    assert set(schema["required"]) == {"rubric", "groups", "images"}
+    assert schema["additionalProperties"] is False
+
+
+def test_the_answer_may_be_json_or_tensors(document) -> None:
+    answer = document["paths"]["/reward"]["post"]["responses"]["200"]["content"]
+    assert answer["application/json"]["schema"] == {"$ref": "#/components/schemas/RewardResponse"}
+    assert answer["application/vnd.safetensors"]["schema"]["format"] == "binary"
+
+
 async def test_the_document_and_its_page_are_served(service, document) -> None:
     assert (await service.get("/openapi.json")).json() == document
     assert (await service.get("/docs")).status_code == 200

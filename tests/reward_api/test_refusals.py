@@ -93,9 +93,10 @@ async def test_an_edit_rubric_needs_sources_and_others_refuse_them(service, ask,
         (json.dumps({"rubric": "t2i", "groups": [PAIR | {"prompt": ""}]}), "meta.groups.0.prompt"),
         (json.dumps({"rubric": "t2i", "groups": [PAIR | {"prompt": "a\x00b"}]}), "meta.groups.0.prompt"),
         ('{"rubric": "t2i", "groups": [{"id": "g", "prompt": "\\ud800", "candidates": ["a", "b"]}]}', "meta"),
-        (json.dumps({"rubric": "t2i", "groups": [PAIR | {"candidates": ["a"]}]}), "meta.groups.0.candidates"),
+        (json.dumps({"rubric": "t2i", "groups": [PAIR | {"candidates": []}]}), "meta.groups.0.candidates"),
+        (json.dumps({"rubric": "t2i", "groups": [PAIR | {"candidates": ["a"] * 65}]}), "meta.groups.0.candidates"),
         (json.dumps({"rubric": "t2i", "groups": [PAIR, PAIR]}), "meta"),
-        (json.dumps({"rubric": "t2i", "groups": [PAIR], "orders": "single"}), "meta.orders"),
+        (json.dumps({"rubric": "t2i", "groups": [PAIR], "orders": "random"}), "meta.orders"),
         (json.dumps({"rubric": "t2i", "groups": [PAIR], "tie_margin": -1}), "meta.tie_margin"),
         ('{"rubric": "t2i", "groups": [], "tie_margin": NaN}', "meta.tie_margin"),
         ('{"rubric": "t2i", "groups": [], "deadline_seconds": 1e999}', "meta.deadline_seconds"),
@@ -106,6 +107,43 @@ async def test_a_bad_meta_part_is_explained_field_by_field(service, images, meta
     problem = refused(await service.post("/reward", files=files), 422, "invalid-request")
     assert problem.part == "meta"
     assert where in {error.where for error in problem.errors}
+
+
+async def test_a_bad_rubric_set_in_the_request_is_explained_too(service, ask, images) -> None:
+    rubric = {"task": "t2i", "criteria": [{"id": "c", "theme": "Colour", "weight": -1}]}
+    problem = refused(await ask(service, [PAIR], images, rubric=rubric), 422, "invalid-request")
+    paths = [error.where for error in problem.errors]
+    assert any(path.startswith("meta.rubric.") and path.endswith(".criteria.0.weight") for path in paths)
+
+
+POINTWISE = {"task": "t2i", "mode": "pointwise", "criteria": [{"id": "c", "theme": "Brightness"}]}
+
+
+@pytest.mark.parametrize(
+    ("candidates", "meta", "where", "sentence"),
+    [
+        (["a"], {}, "groups.1.candidates", "pairwise judging needs at least 2 candidates"),
+        (["a"] * 9, {}, "groups.1.candidates", "up to 8 candidates are compared pairwise; this group has 9"),
+        (["a"] * 3, {"reward": {}}, "groups.1.candidates", "`binary` rewards are for 2 candidates; this group has 3"),
+        (["a", "b"], {"reward": {"scheme": "score"}}, "reward.scheme", "`score` is for pointwise judging"),
+        (["a", "b"], {"tie_score": 0.1}, "tie_score", "is for pointwise judging"),
+        (["a", "b"], {"rubric": POINTWISE, "tie_margin": 0.1}, "tie_margin", "is for pairwise judging"),
+        (["a"], {"rubric": POINTWISE, "reward": {"scheme": "rank"}}, "groups.1.candidates", "compare at least 2"),
+        (["a"], {"rubric": POINTWISE, "reward": {}}, "groups.1.candidates", "`binary` rewards are for 2"),
+        (["a"], {"rubric": POINTWISE, "mode": "pairwise"}, "groups.1.candidates", "at least 2 candidates"),
+        (["a", "b"], {"rubric": "t2i@none", "mode": "pointwise"}, "rubric", "needs a rubric set with criteria"),
+        (["a", "b"], {"mode": "pointwise"}, "rubric", "needs a rubric set with criteria"),
+    ],
+)
+async def test_what_does_not_go_together_is_refused(
+    service, ask, images, judge, candidates, meta, where, sentence
+) -> None:
+    calls = judge.num_calls
+    answer = await ask(service, [PAIR, PAIR | {"id": "h", "candidates": candidates}], images, **meta)
+    problem = refused(answer, 422, "invalid-request")
+    assert [error.where for error in problem.errors] == [f"meta.{where}"]
+    assert sentence in problem.errors[0].message
+    assert (problem.part, judge.num_calls) == ("meta", calls)
 
 
 async def test_a_missing_meta_part_is_named(service, images) -> None:
@@ -136,11 +174,13 @@ async def test_a_damaged_multipart_body_is_refused(service, content_type, body) 
 
 
 async def test_a_flood_of_parts_is_refused(service) -> None:
-    files = [(f"i{n}", b"") for n in range(3074)]
-    assert "3073 parts" in refused(await service.post("/reward", files=files), 422, "invalid-request").detail
+    parts = [b'--x\r\nContent-Disposition: form-data; name="%d"\r\n\r\n\r\n' % number for number in range(9218)]
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = await service.post("/reward", content=b"".join(parts) + b"--x--\r\n", headers=headers)
+    assert "9217 parts" in refused(answer, 422, "invalid-request").detail
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain", ""])
+@pytest.mark.parametrize("content_type", ["application/xml", "text/plain", ""])
 async def test_other_content_types_are_refused(service, content_type) -> None:
     answer = await service.post("/reward", content=b"{}", headers={"Content-Type": content_type})
     refused(answer, 415, "unsupported-media-type")

@@ -1,6 +1,8 @@
 import pytest
 
+from services.reward_api.api_keys import KeyFile
 from services.reward_api.settings import Settings, SettingsError, load_settings
+from shared_schemas.access import Scope
 
 
 def test_the_defaults_need_no_other_server() -> None:
@@ -11,7 +13,7 @@ def test_the_defaults_need_no_other_server() -> None:
 
 
 def test_empty_text_means_not_set() -> None:
-    settings = Settings(database_url="", judge_urls="", judge_model="", judge_api_key="")
+    settings = Settings(database_url="", judge_urls="", judge_model="", judge_api_key="", api_keys="")
     assert settings == Settings()
 
 
@@ -38,12 +40,38 @@ def test_loopback_addresses_are_served(host) -> None:
     assert load_settings(host=host).host == host
 
 
+def test_every_address_is_served_with_keys(tmp_path) -> None:
+    KeyFile(tmp_path / "keys.json").add("a", tenant="a", scopes=[Scope.REWARD])
+    settings = load_settings(host="0.0.0.0", api_keys=tmp_path / "keys.json")
+    assert settings.host == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "message"),
+    [
+        (None, 0o600, "cannot be read: No such file or directory"),
+        ("{}", 0o644, "is open to everybody (mode 0644)"),
+        ("[", 0o600, "is not a file of API keys: the file: Invalid JSON"),
+    ],
+)
+def test_a_key_file_that_cannot_be_trusted_is_refused_in_one_line(tmp_path, content, mode, message) -> None:
+    path = tmp_path / "keys.json"
+    if content is not None:
+        path.touch(mode)
+        path.write_text(content)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(api_keys=path)
+    assert str(caught.value).startswith(f"ARR_API_KEYS: {path} {message}")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
         ("host", "0.0.0.0", "ARR_HOST: 0.0.0.0 is not a loopback address"),
         ("host", "example.org", "ARR_HOST: example.org is not a loopback address"),
-        ("judge_urls", "http://a,http://b", "ARR_JUDGE_URLS: names 2 judges; only one is supported"),
+        ("host", "", "ARR_HOST:  is not a loopback address"),
+        ("judge_urls", "http://a,http://a", "ARR_JUDGE_URLS: names a replica twice"),
         ("judge_urls", "gpu:8000", "ARR_JUDGE_URLS: must start with http"),
         ("judge_urls", "http://", "ARR_JUDGE_URLS: Input should be a valid URL, empty host"),
         ("judge_urls", "http://gpu:99999", "ARR_JUDGE_URLS: Input should be a valid URL, invalid port"),
@@ -60,3 +88,17 @@ def test_what_cannot_be_served_is_refused_in_one_line(setting, value, message) -
         load_settings(**{setting: value})
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("redis_url", "http://cache", "ARR_REDIS_URL"),
+        ("blob_url", "nope://bucket", "ARR_BLOB_URL: cannot keep blobs in nope://"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_one_line_before_anything_starts(name: str, value: str, says: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(**{name: value})
+    assert str(refusal.value).startswith(says)
+    assert "\n" not in str(refusal.value)

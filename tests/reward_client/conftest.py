@@ -39,7 +39,7 @@ async def async_client(tmp_path: Path, content: RubricContent) -> AsyncIterator[
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
             await app({**scope, "state": dict(state or {})}, receive, send)
 
-        async with AsyncRewardClient("http://service", transport=httpx.ASGITransport(with_state)) as client:
+        async with AsyncRewardClient("http://localhost", transport=httpx.ASGITransport(with_state)) as client:
             await client.publish_rubric("colours", content, {"author": "test"})
             yield client
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from reward_client import CandidateGroup, RequestRejected
 from shared_schemas.reward import CachePolicy, RewardScheme, Run
-from shared_schemas.rubrics import RubricContent, RubricIdentity, Task
+from shared_schemas.rubrics import Criterion, Mode, RubricContent, RubricIdentity, Task
 
 
 def square(colour: str) -> Image.Image:
@@ -74,6 +74,47 @@ async def test_many_requests_at_once_are_told_apart(async_client) -> None:
     )
     assert [result.results[0].id for result in results] == colours
     assert [result.results[0].ranks for result in results] == [(2, 1)] * 4
+
+
+def test_smaller_groups_are_padded_with_nan(client) -> None:
+    red, blue, nothing = square("red"), square("blue"), square("white")
+    groups = [CandidateGroup("a red square", [blue, red]), CandidateGroup("a red square", [nothing, red, blue])]
+    result = client.reward(groups, rubric="colours")
+    assert result.rewards.shape == (2, 3)
+    assert result.rewards[0].tolist()[:2] == pytest.approx([-0.1, 1.0])
+    assert np.isnan(result.rewards[0, 2])
+    assert result.rewards[1].argmax() == 1
+
+
+def test_a_rubric_set_that_is_published_nowhere_may_come_along(client, groups) -> None:
+    content = RubricContent(task=Task.T2I, criteria=(Criterion(id="colour", theme="Another colour"),))
+    judged_by = client.reward(groups, rubric=content).response.rubric
+    assert judged_by == RubricIdentity(name=None, version=None, digest=content.digest)
+
+
+def test_single_pictures_are_scored_criterion_by_criterion(client) -> None:
+    groups = [CandidateGroup("a red square", [square("red")]), CandidateGroup("a red square", [square("blue")])]
+    result = client.reward(groups, rubric="colours", mode=Mode.POINTWISE, per_criterion=True)
+    red, blue = result.results
+    assert red.scores is not None
+    assert blue.scores is not None
+    assert red.scores[0] > blue.scores[0]
+    assert list(red.criteria[0].scores) == ["colour"]
+
+
+def test_what_was_judged_can_be_read_again(client, groups, wait_until) -> None:
+    client.reward(groups[:1], rubric="colours", run=Run(id="mine"))
+    wait_until(lambda: list(client.judgements(run="mine")), what="the judgement, which is written behind")
+    (judgement,) = client.judgements(run="mine", rubric="colours@1")
+    assert (judgement.tenant, judgement.prompt) == ("local", "a red square")
+    assert client.judgement(judgement.id).id == judgement.id
+    assert list(client.judgements(run="others")) == []
+
+
+def test_an_unknown_judgement_is_a_refusal(client) -> None:
+    with pytest.raises(RequestRejected) as caught:
+        client.judgement(1)
+    assert caught.value.problem.slug == "unknown-judgement"
 
 
 def test_references_are_pinned_to_what_they_name_now(client, content) -> None:

@@ -3,7 +3,10 @@ import pytest
 from reward_client import CandidateGroup, RequestRejected
 from reward_client.requests import RewardOptions, prepare_reward
 from shared_schemas.problems import FieldError, Problem
-from shared_schemas.reward import CachePolicy, RewardScheme
+from shared_schemas.rubrics import RubricIdentity
+
+PNG = b"\x89PNG\r\n\x1a\n"
+GROUP = CandidateGroup("a", [PNG, PNG])
 
 
 def _rejected(detail: str, *errors: FieldError) -> str:
@@ -23,14 +26,12 @@ def test_a_detail_that_is_its_only_field_error_is_said_once() -> None:
 
 
 def test_an_option_that_cannot_be_sent_is_told_in_one_line() -> None:
-    options = RewardOptions(
-        rubric="shapes",
-        reward=RewardScheme(),
-        tie_margin=-1.0,
-        run=None,
-        cache=CachePolicy.USE,
-        deadline_seconds=None,
-    )
-    png = b"\x89PNG\r\n\x1a\n"
+    options = RewardOptions(rubric="shapes", tie_margin=-1.0)
     with pytest.raises(ValueError, match=r"^tie_margin: Input should be greater than or equal to 0$"):
-        prepare_reward([CandidateGroup("a", [png, png])], options)
+        prepare_reward([GROUP], options)
+
+
+def test_an_identity_without_a_name_is_refused_with_what_to_pass_instead() -> None:
+    nameless = RubricIdentity(name=None, version=None, digest=f"sha256:{'0' * 64}")
+    with pytest.raises(ValueError, match="pass its content"):
+        prepare_reward([GROUP], RewardOptions(rubric=nameless))

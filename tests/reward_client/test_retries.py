@@ -1,5 +1,8 @@
+import json
+import logging
 import socket
 import time
+import traceback
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -35,8 +38,9 @@ def test_the_blocking_client_asks_again_too(scripted, serve) -> None:
     assert len(service.times) == 2
 
 
-async def test_retry_after_is_waited_for(scripted) -> None:
-    service = scripted((503, {"Retry-After": "1"}), OK)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_waited_for(scripted, status) -> None:
+    service = scripted((status, {"Retry-After": "1"}), OK)
     async with AsyncRewardClient("http://s", retries=FAST, transport=httpx.ASGITransport(service)) as client:
         await client.resolve_rubric("x")
     first, second = service.times
@@ -78,7 +82,7 @@ async def test_the_deadline_ends_what_the_attempts_would_not(scripted) -> None:
     assert len(service.times) > 2
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 422])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
 async def test_a_refusal_is_final(scripted, status) -> None:
     service = scripted((status, {}))
     async with AsyncRewardClient("http://s", retries=FAST, transport=httpx.ASGITransport(service)) as client:
@@ -153,3 +157,40 @@ def test_a_client_that_was_closed_meanwhile_does_not_ask_again(serve, scripted) 
     with pytest.raises(ServiceUnavailable):
         client.resolve_rubric("x")
     assert len(service.times) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_not_followed_so_that_no_key_travels_on(status) -> None:
+    elsewhere: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "elsewhere":
+            elsewhere.append(str(request.headers))
+        return httpx.Response(status, headers={"Location": "http://elsewhere/rubrics/x"})
+
+    async with AsyncRewardClient("http://s", api_key="s3cret", transport=httpx.MockTransport(answer)) as client:
+        with pytest.raises(ProtocolError, match=str(status)):
+            await client.resolve_rubric("x")
+    assert elsewhere == []
+
+
+async def test_no_error_and_no_log_line_shows_the_key(scripted, caplog) -> None:
+    caplog.set_level(logging.DEBUG)
+    service = scripted((429, {}), (401, {}))
+    transport = httpx.ASGITransport(service)
+    async with AsyncRewardClient("http://s", api_key="s3cret", retries=FAST, transport=transport) as client:
+        with pytest.raises(RequestRejected) as caught:
+            await client.resolve_rubric("x")
+    said = [repr(caught.value), str(caught.value.problem)]
+    said += [json.dumps(vars(record), default=str) for record in caplog.records]
+    assert len(said) > 2
+    assert "s3cret" not in " ".join(said)
+
+
+def test_a_service_that_is_away_is_told_without_the_key(free_port) -> None:
+    with (
+        RewardClient(f"http://127.0.0.1:{free_port()}", api_key="s3cret", retries=FAST) as client,
+        pytest.raises(ServiceUnavailable) as caught,
+    ):
+        client.resolve_rubric("x")
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))

@@ -33,6 +33,16 @@ def test_a_tie_counts_half_and_a_failure_not_at_all() -> None:
     assert rate.mean_margin == pytest.approx(0.5)
 
 
+def test_a_judge_without_margins_still_has_a_win_rate() -> None:
+    pair = {"first": 0, "second": 1, "cached": False} | dict.fromkeys(
+        ("margin", "p_first", "position_bias", "consistent", "label_mass")
+    )
+    won = _result(2.0).model_copy(update={"pairs": (PairVerdict.model_validate(pair),)})
+    rate = win_rate([won])
+    assert (rate.wins, rate.win_rate, rate.mean_margin) == (1, 1.0, None)
+    assert win_rate([won, _result(-1.0)]).mean_margin == -1.0
+
+
 def test_without_a_verdict_there_is_no_win_rate() -> None:
     with pytest.raises(ValueError, match="no group was judged"):
         win_rate([FAILED])

@@ -11,13 +11,15 @@ from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_ret
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reward_client import CandidateGroup
+from services.reward_api.api_keys import KeyFile
 from services.reward_api.app import create_app
 from services.reward_api.settings import Settings
+from shared_schemas import access
 from shared_schemas.reward import Status
 from trainer.config import RewardConfig
-from trainer.errors import RewardsUnavailable, SelfCheckError
+from trainer.errors import ConfigError, RewardsUnavailable, SelfCheckError
 from trainer.policies.flux import FluxConditioning
-from trainer.rewards import RewardSource
+from trainer.rewards import API_KEY, RewardSource
 from trainer.rollout import Rollout
 from trainer.self_check import check_judge
 
@@ -70,6 +72,19 @@ def test_the_same_failure_in_a_step_stops_the_run(off_topic_url: str) -> None:
 
 def test_a_probe_that_is_judged_is_an_answer(serve: Callable[[ASGIApp], str], tmp_path: Path) -> None:
     with _source(serve(create_app(Settings(data_dir=tmp_path)))) as rewards:
+        assert rewards.probe(GROUP).status is not Status.FAILED
+
+
+def test_a_service_with_keys_wants_the_one_in_the_environment(
+    serve: Callable[[ASGIApp], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, token = KeyFile(tmp_path / "keys.json").add("trainer", tenant="t", scopes=[access.Scope.REWARD])
+    url = serve(create_app(Settings(data_dir=tmp_path, api_keys=tmp_path / "keys.json")))
+    monkeypatch.delenv(API_KEY, raising=False)
+    with pytest.raises(ConfigError, match="401 unauthenticated"):
+        RewardSource(RewardConfig(url=url, rubric="shapes", allow_pixel_judge=True), run_id="test", num_threads=1)
+    monkeypatch.setenv(API_KEY, token)
+    with _source(url) as rewards:
         assert rewards.probe(GROUP).status is not Status.FAILED
 
 

@@ -7,6 +7,6 @@ The one rule: only properties that the rubric text names weigh in its verdict, s
 """
 
 from services.judging.pixel_judge.app import create_pixel_judge_app
-from services.judging.pixel_judge.settings import MODEL_ID, PixelJudgeSettings
+from services.judging.pixel_judge.settings import MODEL_ID, Overflow, PixelJudgeSettings
 
-__all__ = ["MODEL_ID", "PixelJudgeSettings", "create_pixel_judge_app"]
+__all__ = ["MODEL_ID", "Overflow", "PixelJudgeSettings", "create_pixel_judge_app"]

@@ -1,43 +1,42 @@
 """The pixel judge's HTTP side: the part of the OpenAI API (and of vLLM's) that a one-token judge needs.
 
-Owns routes, response shapes and simulated faults; the verdict comes from `opinion`.
+Owns routes and the way of one request through line, faults and judgement; the verdict comes from `opinion`.
 
 The one rule: it answers as a foreign server would, so that whatever works with it works over the API alone.
 """
 
 import asyncio
 import hashlib
-import math
 import random
-import time
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.judging.pixel_judge.opinion import preference
-from services.judging.pixel_judge.parsing import ChatRequest, QuestionError, read_question
+from services.judging.pixel_judge.capacity import NoPlaceError, Places
+from services.judging.pixel_judge.completions import complete
+from services.judging.pixel_judge.disconnection import unless_gone
+from services.judging.pixel_judge.faults import DroppedConnection, Fault, Malformation, break_answer, draw_fault
+from services.judging.pixel_judge.gallery import Gallery
+from services.judging.pixel_judge.metrics import Metrics
+from services.judging.pixel_judge.opinion import approval, preference
+from services.judging.pixel_judge.parsing import ChatRequest, Comparison, Question, QuestionError, read_question
 from services.judging.pixel_judge.picture import PictureError
-from services.judging.pixel_judge.settings import MODEL_ID, PixelJudgeSettings
-from shared_schemas.rubrics import json_digest
+from services.judging.pixel_judge.settings import PixelJudgeSettings
+from services.judging.pixel_judge.tokens import tokenize
+from services.judging.prompts import Labels
 
 MEASURES_VERSION = "pixel-judge-1"
 """Change it whenever a measure changes: it is part of the judge's fingerprint."""
 
-_FAULTS = {"latency_ms", "error_rate", "error_status"}
-"""Settings that delay or withhold an answer and never change one."""
-
 _QUICK_BYTES = 1 << 16
 """Requests up to this size are judged on the event loop: a change of thread costs as much as two small images do."""
 
-_OTHER_TOKEN = "The"
-"""What the rest of the probability, beside the labels, would say."""
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class _TokenizeRequest(BaseModel):
@@ -53,6 +52,8 @@ def create_pixel_judge_app(settings: PixelJudgeSettings | None = None) -> Starle
             Route("/v1/chat/completions", server.chat, methods=["POST"]),
             Route("/tokenize", server.tokenize, methods=["POST"]),
             Route("/version", server.version),
+            Route("/health", server.health),
+            Route("/metrics", server.metrics),
         ]
     )
 
@@ -60,107 +61,127 @@ def create_pixel_judge_app(settings: PixelJudgeSettings | None = None) -> Starle
 class _PixelJudge:
     def __init__(self, settings: PixelJudgeSettings) -> None:
         self._settings = settings
-        opinion = json_digest(settings.model_dump(mode="json", exclude=_FAULTS)).removeprefix("sha256:")
-        self._version = f"{MEASURES_VERSION}+{opinion[:12]}"
         self._dice = random.Random(settings.seed)
+        self._malformations = Malformation.cycle()
+        self._places = Places(capacity=settings.capacity, overflow=settings.overflow)
+        self._metrics = Metrics(self._places, model=settings.model)
+        self._gallery = Gallery()
 
-    async def models(self, request: Request) -> JSONResponse:
+    async def models(self, request: Request) -> Response:
         """`GET /v1/models`."""
-        model = {"id": MODEL_ID, "object": "model", "owned_by": "rubric-reward"}
+        model = {"id": self._settings.model, "object": "model", "owned_by": "rubric-reward"}
         return JSONResponse({"object": "list", "data": [model]})
 
-    async def version(self, request: Request) -> JSONResponse:
+    async def version(self, request: Request) -> Response:
         """`GET /version`, as vLLM has it: measures, and a digest of the settings that change answers."""
-        return JSONResponse({"version": self._version})
+        return JSONResponse({"version": f"{MEASURES_VERSION}+{self._settings.opinion_digest}"})
 
-    async def tokenize(self, request: Request) -> JSONResponse:
-        """`POST /tokenize`, as vLLM has it: one token per character, its code point."""
+    async def health(self, request: Request) -> Response:
+        """`GET /health`, as vLLM has it: 200 and no body."""
+        return Response()
+
+    async def metrics(self, request: Request) -> Response:
+        """`GET /metrics`, as vLLM has it, cut down to the line."""
+        return Response(self._metrics.text(), headers={"Content-Type": _METRICS_TYPE})
+
+    async def tokenize(self, request: Request) -> Response:
+        """`POST /tokenize`, as vLLM has it."""
         try:
             body = _TokenizeRequest.model_validate_json(await request.body())
         except ValidationError:
             return _error(400, "the body must be a JSON object with a prompt")
-        tokens = [ord(character) for character in body.prompt]
+        tokens = tokenize(body.prompt)
         return JSONResponse({"count": len(tokens), "tokens": tokens, "max_model_len": 1 << 20})
 
-    async def chat(self, request: Request) -> JSONResponse:
+    async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
+        return await unless_gone(request, self._answer_in_turn)
+
+    async def _answer_in_turn(self, body: bytes) -> Response:
+        try:
+            async with self._places.place():
+                return await self._answer(body)
+        except NoPlaceError:
+            return _error(429, "as much is worked on as there is capacity for", retry_after_seconds=1)
+
+    async def _answer(self, body: bytes) -> Response:
         settings = self._settings
-        body = await request.body()
         if settings.latency_ms:
             await asyncio.sleep(settings.latency_ms / 1000)
-        if self._dice.random() < settings.error_rate:
+        fault = draw_fault(settings, self._dice)
+        if fault is Fault.ERROR:
             return _error(settings.error_status, "a simulated fault", retry_after_seconds=1)
+        if fault is Fault.STALL:
+            await asyncio.Event().wait()
+        if fault is Fault.DROP:
+            return DroppedConnection()
+        try:
+            chat, labels, log_odds = await self._opinion(body)
+        except _RefusedError as refusal:
+            return _error(refusal.status, str(refusal), param=refusal.param)
+        completion = complete(chat, labels=labels, log_odds=log_odds, label_mass=settings.label_mass)
+        if settings.token_ms:
+            await asyncio.sleep(settings.token_ms / 1000 * (completion.usage.completion_tokens - 1))
+        if fault is Fault.MALFORMED:
+            answer = break_answer(completion, next(self._malformations))
+        else:
+            answer = completion.model_dump_json().encode()
+        return Response(answer, media_type="application/json")
+
+    async def _opinion(self, body: bytes) -> tuple[ChatRequest, Labels, float]:
+        """The request, its labels, and log p(first label) − log p(second), nats. Raises `_RefusedError`."""
+        is_quick = len(body) <= _QUICK_BYTES
+        chat, question, score = self._score(body) if is_quick else await run_in_threadpool(self._score, body)
+        bias = self._settings.position_bias if isinstance(question, Comparison) else 0.0
+        return chat, question.labels, self._settings.scale * score + bias + self._noise(chat)
+
+    def _score(self, body: bytes) -> tuple[ChatRequest, Question, float]:
+        """The request, its question, and how much speaks for the first label, −1 to 1. Raises `_RefusedError`."""
         try:
             chat = ChatRequest.model_validate_json(body)
-            if chat.model != MODEL_ID:
-                return _error(404, f"the only model is {MODEL_ID}")
+            self._check(chat)
             question = read_question(chat)
-            is_quick = len(body) <= _QUICK_BYTES
-            score = preference(question) if is_quick else await run_in_threadpool(preference, question)
+            if isinstance(question, Comparison):
+                score = preference(question, self._gallery)
+            else:
+                score = approval(question, self._gallery)
         except ValidationError as error:
-            return _error(400, f"the body is not a chat request: {error.errors(include_input=False)[0]['msg']}")
+            what = error.errors(include_input=False)[0]["msg"]
+            raise _RefusedError(f"the body is not a chat request: {what}") from None
         except (QuestionError, PictureError) as error:
-            return _error(400, str(error))
-        log_odds = settings.scale * score + settings.position_bias + self._noise(body)
-        return JSONResponse(_completion(chat, _log_probs(log_odds, settings.label_mass)))
+            raise _RefusedError(str(error)) from None
+        return chat, question, score
 
-    def _noise(self, body: bytes) -> float:
-        """Nats; a function of the request and the seed unless fresh noise is asked for."""
+    def _check(self, chat: ChatRequest) -> None:
+        if chat.model != self._settings.model:
+            raise _RefusedError(f"the only model is {self._settings.model}", status=404)
+        if chat.wants_log_probs and not self._settings.log_probs:
+            raise _RefusedError("logprobs are not supported by this model", param="logprobs")
+
+    def _noise(self, chat: ChatRequest) -> float:
+        """Nats; a function of messages and seed, and of nothing like a priority, unless fresh noise is asked for."""
         settings = self._settings
         if settings.noise == 0:
             return 0.0
         if settings.fresh_noise:
             return self._dice.gauss(0, settings.noise)
-        digest = hashlib.sha256(f"{settings.seed}:".encode() + body).digest()
+        digest = hashlib.sha256(f"{settings.seed}:{chat.model_dump_json(include={'messages'})}".encode()).digest()
         return float(np.random.default_rng(int.from_bytes(digest[:8], "big")).normal(0, settings.noise))
 
 
-def _log_probs(log_odds: float, label_mass: float) -> dict[str, float]:
-    """Log-probs of "1", "2" and, for what is left, one other token."""
-    log_p_first = -math.log1p(math.exp(-log_odds)) if log_odds > 0 else log_odds - math.log1p(math.exp(log_odds))
-    log_mass = math.log(label_mass)
-    log_probs = {"1": log_mass + log_p_first, "2": log_mass + log_p_first - log_odds}
-    if label_mass < 1:
-        log_probs[_OTHER_TOKEN] = math.log1p(-label_mass)
-    return log_probs
+class _RefusedError(Exception):
+    """A request that gets an error for an answer, by its own fault."""
+
+    def __init__(self, message: str, *, status: int = 400, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
 
 
-def _completion(chat: ChatRequest, log_probs: Mapping[str, float]) -> dict[str, Any]:
-    by_likelihood = sorted(log_probs, key=lambda token: -log_probs[token])
-    if chat.logprob_token_ids is None:
-        chosen, listed = by_likelihood[0], by_likelihood[: chat.top_logprobs]
-    else:
-        listed = [token for token in by_likelihood if len(token) == 1 and ord(token) in chat.logprob_token_ids]
-        chosen = listed[0] if listed else by_likelihood[0]
-
-    def entry(token: str) -> dict[str, Any]:
-        by_id = chat.return_tokens_as_token_ids and len(token) == 1
-        return {"token": f"token_id:{ord(token)}" if by_id else token, "logprob": log_probs[token], "bytes": None}
-
-    position = {**entry(chosen), "top_logprobs": [entry(token) for token in listed]}
-    num_prompt_tokens = len(chat.text)
-    return {
-        "id": "chatcmpl-pixel-judge",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": MODEL_ID,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": chosen},
-                "logprobs": {"content": [position]} if chat.logprobs else None,
-                "finish_reason": "length",
-            }
-        ],
-        "usage": {
-            "prompt_tokens": num_prompt_tokens,
-            "completion_tokens": 1,
-            "total_tokens": num_prompt_tokens + 1,
-        },
-    }
-
-
-def _error(status: int, message: str, *, retry_after_seconds: int | None = None) -> JSONResponse:
+def _error(
+    status: int, message: str, *, param: str | None = None, retry_after_seconds: int | None = None
+) -> JSONResponse:
     """An error as OpenAI's API has it."""
     headers = {"Retry-After": str(retry_after_seconds)} if retry_after_seconds and status in {429, 503} else None
-    return JSONResponse({"error": {"message": message, "type": "error", "code": status}}, status, headers=headers)
+    error = {"message": message, "type": "error", "param": param, "code": status}
+    return JSONResponse({"error": error}, status, headers=headers)

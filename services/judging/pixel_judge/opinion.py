@@ -1,4 +1,4 @@
-"""From a question to log-odds: the properties that the rubric names, compared between both images.
+"""From a question to a score: the properties that the rubric names, on one image or compared between two.
 
 Owns the weighing; the one rule is that a property nobody named has no say.
 """
@@ -6,23 +6,21 @@ Owns the weighing; the one rule is that a property nobody named has no say.
 from collections import defaultdict
 from collections.abc import Sequence
 
-from services.judging.pixel_judge.parsing import Question, WrittenCriterion
-from services.judging.pixel_judge.picture import Picture
-from services.judging.pixel_judge.properties import Property, Sight, named_properties
+from services.judging.pixel_judge.gallery import Gallery
+from services.judging.pixel_judge.parsing import Check, Comparison, WrittenCriterion
+from services.judging.pixel_judge.properties import Property, named_properties
 
 _OWN_TASTE = {Property.BRIGHTNESS: 0.5, Property.CONTRAST: 0.5}
 """What an empty rubric falls back to: a fixed prior that knows nothing of the prompt."""
 
 
-def preference(question: Question) -> float:
+def preference(question: Comparison, gallery: Gallery) -> float:
     """Weighted mean of (score of Image 1 − score of Image 2) over the named properties, −1 to 1.
 
     0 when the rubric names nothing that can be measured. Raises `PictureError` for an image that cannot be decoded.
     """
-    source = None if question.source is None else Picture.decode(question.source)
     first, second = (
-        Sight(picture=Picture.decode(png), prompt=question.prompt, source=source)
-        for png in (question.first, question.second)
+        gallery.sight(png, prompt=question.prompt, source=question.source) for png in (question.first, question.second)
     )
     weighted = total = 0.0
     for prop, weight in property_weights(question.criteria).items():
@@ -31,6 +29,16 @@ def preference(question: Question) -> float:
             weighted += weight * (of_first - of_second)
             total += weight
     return weighted / total if total else 0.0
+
+
+def approval(question: Check, gallery: Gallery) -> float:
+    """2·(mean score of the properties that the criterion names) − 1: 1 = fully met, −1 = not at all.
+
+    0 when it names nothing that can be measured. Raises `PictureError` for an image that cannot be decoded.
+    """
+    sight = gallery.sight(question.image, prompt=question.prompt, source=question.source)
+    scores = [score for prop in property_weights([question.criterion]) if (score := sight.score(prop)) is not None]
+    return 2 * sum(scores) / len(scores) - 1 if scores else 0.0
 
 
 def property_weights(criteria: Sequence[WrittenCriterion]) -> dict[Property, float]:

@@ -8,11 +8,14 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
-from services.judging.prompts import fence_code
+from services.judging.prompts import PAIR_LABELS, YES_NO_LABELS, Labels, fence_code
+
+MAX_REASON_CHARS = 4096
+"""Longest text that a schema may ask for."""
 
 
 class _Part(BaseModel):
@@ -37,6 +40,38 @@ class _Message(BaseModel):
     content: str | list[_AnyPart]
 
 
+class _Property(BaseModel):
+    enum: list[Any] = []
+    min_length: int = Field(default=0, ge=0, le=MAX_REASON_CHARS, alias="minLength")
+
+
+class _Schema(BaseModel):
+    properties: dict[str, _Property] = {}
+
+
+class _JsonSchema(BaseModel):
+    content: _Schema = Field(default_factory=_Schema, alias="schema")
+
+
+class ResponseFormat(BaseModel):
+    """What the answer's text must look like."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: _JsonSchema = Field(default_factory=_JsonSchema)
+
+    @property
+    def choice(self) -> tuple[str, list[Any]]:
+        """The property that holds the answer and the values it allows; `answer` and none when the schema is silent."""
+        choices = self.json_schema.content.properties.items()
+        return next(((name, found.enum) for name, found in choices if len(found.enum) > 1), ("answer", []))
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """The properties that ask for a text, and how many characters each must have at least."""
+        choices = self.json_schema.content.properties.items()
+        return {name: found.min_length for name, found in choices if found.min_length}
+
+
 class ChatRequest(BaseModel):
     """Body of `POST /v1/chat/completions`; what is not listed is ignored, as by most servers."""
 
@@ -45,12 +80,19 @@ class ChatRequest(BaseModel):
     logprobs: bool = False
     top_logprobs: int = Field(default=0, ge=0, le=20)
     logprob_token_ids: list[int] | None = None
+    allowed_token_ids: list[int] | None = None
     return_tokens_as_token_ids: bool = False
+    response_format: ResponseFormat = Field(default_factory=ResponseFormat)
 
     @property
     def text(self) -> str:
         """All text of all messages."""
         return "\n".join(part for message in self.messages for part in _texts(message))
+
+    @property
+    def wants_log_probs(self) -> bool:
+        """Whether it asks for log-probabilities in any way."""
+        return self.logprobs or self.top_logprobs > 0 or self.logprob_token_ids is not None
 
 
 class QuestionError(ValueError):
@@ -67,7 +109,7 @@ class WrittenCriterion:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
+class Comparison:
     """Which of two images is better?"""
 
     prompt: str
@@ -80,22 +122,64 @@ class Question:
     source: bytes | None
     """PNG that was edited."""
 
+    @property
+    def labels(self) -> Labels:
+        """What it may be answered."""
+        return PAIR_LABELS
 
-_THEME = re.compile(r"^\d+\. (.*) \(weight ([0-9.e+-]+)\)$")
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """Does an image meet one criterion?"""
+
+    prompt: str
+    criterion: WrittenCriterion
+    image: bytes
+    """PNG to check."""
+    source: bytes | None
+    """PNG that was edited."""
+
+    @property
+    def labels(self) -> Labels:
+        """What it may be answered."""
+        return YES_NO_LABELS
+
+
+Question: TypeAlias = Comparison | Check
+
+_THEME = re.compile(r"^\d+\. (.*) \(weight (\d+(?:\.\d+)?(?:e[+-]?\d+)?)\)$")
+_TIP = "- "
+_FENCE = re.compile(r"^BEGIN ([A-Z]+) ([0-9a-f]{16})\n(.*?)\nEND \1 \2$", re.DOTALL | re.MULTILINE)
 
 
 def read_question(request: ChatRequest) -> Question:
-    """Find prompt, rubric and images. Raises `QuestionError`."""
-    prompt = _fenced("PROMPT", request.text)
-    if prompt is None:
+    """Find prompt, rubric or criterion, and images. Raises `QuestionError`."""
+    fenced = _fenced_blocks(request.text)
+    if "PROMPT" not in fenced:
         raise QuestionError("no fenced prompt was found in the messages")
     images = [_png(part.image_url.url) for message in request.messages for part in _image_parts(message)]
+    if "CRITERION" in fenced:
+        return _check(fenced, images)
+    return _comparison(fenced, images)
+
+
+def _comparison(fenced: dict[str, str], images: list[bytes]) -> Comparison:
     if len(images) not in {2, 3}:
-        raise QuestionError(f"two images and at most one source are judged, not {len(images)} images")
-    source = images[0] if len(images) == 3 else None
-    first, second = images[-2:]
-    criteria = _criteria(_fenced("CRITERIA", request.text) or "")
-    return Question(prompt=prompt, criteria=criteria, first=first, second=second, source=source)
+        raise QuestionError(f"two images and at most one source are compared, not {len(images)} images")
+    *source, first, second = images
+    criteria = _criteria(fenced.get("CRITERIA", ""))
+    return Comparison(
+        prompt=fenced["PROMPT"], criteria=criteria, first=first, second=second, source=source[0] if source else None
+    )
+
+
+def _check(fenced: dict[str, str], images: list[bytes]) -> Check:
+    if len(images) not in {1, 2}:
+        raise QuestionError(f"one image and at most one source are checked, not {len(images)} images")
+    *source, image = images
+    theme, *lines = fenced["CRITERION"].splitlines() or [""]
+    criterion = WrittenCriterion(theme=theme, tips=tuple(line.removeprefix(_TIP) for line in lines), weight=1.0)
+    return Check(prompt=fenced["PROMPT"], criterion=criterion, image=image, source=source[0] if source else None)
 
 
 def _texts(message: _Message) -> list[str]:
@@ -108,12 +192,21 @@ def _image_parts(message: _Message) -> list[_ImagePart]:
     return [part for part in message.content if isinstance(part, _ImagePart)]
 
 
-def _fenced(name: str, text: str) -> str | None:
-    """The first text between fences of this name whose code is really made from it."""
-    for match in re.finditer(rf"BEGIN {name} ([0-9a-f]{{16}})\n(.*?)\nEND {name} \1", text, re.DOTALL):
-        if fence_code(match[2]) == match[1]:
-            return match[2]
-    return None
+def _fenced_blocks(text: str) -> dict[str, str]:
+    """Name → text of the first fence of that name whose code is really made from the text.
+
+    Fences inside fences are part of the text: a prompt cannot bring a rubric of its own.
+    """
+    found: dict[str, str] = {}
+    position = 0
+    while match := _FENCE.search(text, position):
+        name, code, inside = match.groups()
+        if fence_code(inside) == code:
+            found.setdefault(name, inside)
+            position = match.end()
+        else:
+            position = match.start() + 1
+    return found
 
 
 def _criteria(text: str) -> tuple[WrittenCriterion, ...]:
@@ -121,9 +214,10 @@ def _criteria(text: str) -> tuple[WrittenCriterion, ...]:
     for line in text.splitlines():
         if match := _THEME.match(line):
             found.append(WrittenCriterion(theme=match[1], tips=(), weight=float(match[2])))
-        elif found and line.startswith("- "):
+        elif found and line.startswith(_TIP):
             last = found.pop()
-            found.append(WrittenCriterion(theme=last.theme, tips=(*last.tips, line[2:]), weight=last.weight))
+            tips = (*last.tips, line.removeprefix(_TIP))
+            found.append(WrittenCriterion(theme=last.theme, tips=tips, weight=last.weight))
     return tuple(found)
 
 

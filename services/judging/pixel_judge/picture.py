@@ -35,7 +35,11 @@ class PictureError(ValueError):
 
 
 class Picture:
-    """One image; every view is computed once, when first asked for."""
+    """One image; views at the working size are computed once, when first asked for.
+
+    Those at native size are not kept: pictures stay in memory for a while (`gallery`), and as floating-point numbers
+    they would take five times the room.
+    """
 
     def __init__(self, image: Image.Image) -> None:
         self.image = image
@@ -49,10 +53,16 @@ class Picture:
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             raise PictureError("an image is not a readable PNG") from None
 
-    @cached_property
+    @property
     def rgb(self) -> Array:
         """[H, W, 3], 0 to 1."""
         return np.asarray(self.image, dtype=np.float32) / 255
+
+    @property
+    def num_bytes(self) -> int:
+        """About how much memory it takes: 3 bytes a pixel, and 32 a pixel of the working size for views and outline."""
+        num_pixels = self.image.width * self.image.height
+        return 3 * num_pixels + 32 * min(num_pixels, _WORKING_SIDE**2)
 
     @cached_property
     def small(self) -> Array:
@@ -68,7 +78,7 @@ class Picture:
         """OKLab of `small`, [h, w, 3]: L 0 to 1, a and b about −0.3 to 0.3."""
         return to_oklab(self.small)
 
-    @cached_property
+    @property
     def luma(self) -> Array:
         """[H, W], 0 to 1 (Rec. 601)."""
         return self.rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32)

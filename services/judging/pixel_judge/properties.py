@@ -7,9 +7,10 @@ A property that the prompt gives no occasion for (no colour word, no source imag
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 
@@ -80,11 +81,18 @@ def named_properties(text: str) -> frozenset[Property]:
 
 @dataclass(frozen=True)
 class Sight:
-    """One image as an answer to one prompt; every measure is taken only when asked for."""
+    """One image as an answer to one prompt; every measure is taken when first asked for, and once."""
 
     picture: Picture
     prompt: str
     source: Picture | None
+    _scores: dict[Property, float | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _measuring: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
+
+    @property
+    def num_bytes(self) -> int:
+        """About how much memory it keeps occupied."""
+        return self.picture.num_bytes + (0 if self.source is None else self.source.num_bytes)
 
     @cached_property
     def foreground(self) -> Foreground | None:
@@ -92,8 +100,11 @@ class Sight:
         return find_foreground(self.picture)
 
     def score(self, prop: Property) -> float | None:
-        """0 (bad) to 1 (good), or None when there is nothing to judge it by."""
-        return _MEASURES[prop](self)
+        """0 (bad) to 1 (good), or None when there is nothing to judge it by; callable from several threads."""
+        with self._measuring:
+            if prop not in self._scores:
+                self._scores[prop] = _MEASURES[prop](self)
+            return self._scores[prop]
 
 
 def _uniform(sight: Sight) -> float:

@@ -46,10 +46,16 @@ def sharpness(picture: Picture) -> float:
     value_range = float((high - low).max())
     if value_range < _FLAT_RANGE:
         return 0.0
-    steps = np.concatenate([np.abs(np.diff(rgb, axis=axis)).max(axis=2).ravel() for axis in (0, 1)])
+    red, green, blue = (_steps(rgb[..., channel]) for channel in range(3))
+    steps = np.maximum(np.maximum(red, green), blue)
     num_edge_pixels = max(rgb.shape[:2])  # about the outline of something a quarter as wide as the image
     steepest = np.sort(steps)[-num_edge_pixels:]
     return min(1.0, float(steepest.mean()) / value_range)
+
+
+def _steps(channel: Array) -> Array:
+    """Absolute differences of all neighbours in [H, W], flat."""
+    return np.concatenate([np.abs(np.diff(channel, axis=axis)).ravel() for axis in (0, 1)])
 
 
 def freedom_from_noise(picture: Picture) -> float:

@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from services.judging.images import JudgeImage
-from services.judging.judge import Judge, PairAnswer, PairQuestion
+from services.judging.judge import Judge
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
 from services.judging.pixel_judge.opinion import property_weights
 from services.judging.pixel_judge.parsing import WrittenCriterion
 from services.judging.pixel_judge.properties import Property, named_properties
+from services.judging.questions import ImageAnswer, ImageQuestion, PairAnswer, PairQuestion
 from shared_schemas.rubrics import Criterion, RubricContent, Task
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 160, 60), "blue": (40, 90, 220)}
@@ -50,6 +51,12 @@ def test_without_criteria_brightness_and_contrast_decide() -> None:
     assert property_weights(()) == {Property.BRIGHTNESS: 0.5, Property.CONTRAST: 0.5}
 
 
+def margin_of(answer: object) -> float:
+    assert isinstance(answer, PairAnswer)
+    assert answer.verdict.margin is not None
+    return answer.verdict.margin
+
+
 def rubric_of(*themes: str) -> RubricContent:
     criteria = tuple(Criterion(id=f"c{number}", theme=theme) for number, theme in enumerate(themes))
     return RubricContent(task=Task.T2I, criteria=criteria)
@@ -71,9 +78,8 @@ async def test_a_better_rubric_gives_better_accuracy(
             for right, wrong in pairs
         ]  # fmt: skip
         answers = await judge.compare(questions, deadline=timedelta(seconds=60))
-        assert all(isinstance(answer, PairAnswer) for answer in answers)
         # A difference below 0.02 of a score is no preference.
-        return sum(isinstance(a, PairAnswer) and a.verdict.margin > 8 * 0.02 for a in answers) / len(answers)
+        return sum(margin_of(answer) > 8 * 0.02 for answer in answers) / len(answers)
 
     none, colour, both = [await accuracy(rubric_of(*themes)) for themes in ((), ("Colour",), ("Colour", "Shape"))]
     assert none < 0.6
@@ -98,8 +104,7 @@ async def test_weights_of_the_rubric_decide_between_a_right_colour_and_a_right_s
         rubric = RubricContent(task=Task.T2I, criteria=criteria)
         question = PairQuestion(prompt="a red circle", first=red_square, second=blue_circle, source=None, rubric=rubric)
         [answer] = await judge.compare([question], deadline=timedelta(seconds=20))
-        assert isinstance(answer, PairAnswer)
-        return answer.verdict.margin
+        return margin_of(answer)
 
     assert await margin(3, 1) > 1
     assert await margin(1, 3) < -1
@@ -113,5 +118,24 @@ async def test_a_rubric_that_names_nothing_measurable_prefers_nobody(
         prompt="a red circle", first=red_circle, second=blue_square, source=None, rubric=rubric_of("Charm")
     )
     [answer] = await judge.compare([question], deadline=timedelta(seconds=20))
-    assert isinstance(answer, PairAnswer)
-    assert answer.verdict.margin == pytest.approx(0, abs=1e-12)
+    assert margin_of(answer) == pytest.approx(0, abs=1e-12)
+
+
+async def test_a_better_image_meets_more_criteria(
+    start_judge: Callable[..., Awaitable[Judge]],
+    draw: Callable[..., Image.Image],
+    judge_image: Callable[[Image.Image], JudgeImage],
+) -> None:
+    judge = await start_judge(create_pixel_judge_app(PixelJudgeSettings(position_bias=3.0)))
+    drawn = [draw("circle", COLOURS["red"]), draw("square", COLOURS["red"]), draw("square", COLOURS["blue"])]
+    rubric = rubric_of("Colour", "Shape", "Charm")
+    questions = [
+        ImageQuestion(prompt="a red circle", image=judge_image(image), source=None, rubric=rubric) for image in drawn
+    ]
+    answers = await judge.rate(questions, deadline=timedelta(seconds=20))
+    met = []
+    for answer in answers:
+        assert isinstance(answer, ImageAnswer)
+        assert answer.scores["c2"] == pytest.approx(0.5)
+        met.append((answer.scores["c0"] > 0.9, answer.scores["c1"] > 0.9))
+    assert met == [(True, True), (True, False), (False, False)]

@@ -1,51 +1,17 @@
 """The pixel judge as a server: its API, its settings and its faults."""
 
-import base64
 import math
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
-import httpx2
 import pytest
 from pydantic import ValidationError
 
 from services.judging.images import JudgeImage
-from services.judging.pixel_judge import MODEL_ID, PixelJudgeSettings, create_pixel_judge_app
-from services.judging.prompts import fence
+from services.judging.pixel_judge import MODEL_ID, PixelJudgeSettings
 
-
-@pytest.fixture
-async def clients() -> AsyncIterator[Any]:
-    """`clients(scale=…, …)`: an HTTP client of a pixel judge with these settings."""
-    opened: list[httpx2.AsyncClient] = []
-
-    def client(**settings: Any) -> httpx2.AsyncClient:
-        app = create_pixel_judge_app(PixelJudgeSettings(**settings))
-        opened.append(httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://pixel-judge"))
-        return opened[-1]
-
-    yield client
-    for one in opened:
-        await one.aclose()
-
-
-def body(*images: JudgeImage, prompt: str = "a red circle", **more: Any) -> dict[str, Any]:
-    """A chat request, written by hand as any client would."""
-    parts: list[dict[str, Any]] = [{"type": "text", "text": fence("PROMPT", prompt)}]
-    for image in images:
-        url = "data:image/png;base64," + base64.b64encode(image.png).decode()
-        parts.append({"type": "image_url", "image_url": {"url": url}})
-    rubric = fence("CRITERIA", "1. Colour (weight 1)")
-    messages = [{"role": "system", "content": rubric}, {"role": "user", "content": parts}]
-    return {"model": MODEL_ID, "messages": messages, "logprobs": True, "top_logprobs": 3, "max_tokens": 1, **more}
-
-
-async def log_odds(client: httpx2.AsyncClient, request: dict[str, Any]) -> float:
-    response = await client.post("/v1/chat/completions", json=request)
-    assert response.status_code == 200, response.text
-    position = response.json()["choices"][0]["logprobs"]["content"][0]
-    found = {entry["token"]: entry["logprob"] for entry in position["top_logprobs"]}
-    return float(found["1"] - found["2"])
+Body: TypeAlias = Callable[..., dict[str, Any]]
+LogOdds: TypeAlias = Callable[..., Awaitable[float]]
 
 
 async def test_it_lists_its_model_and_version(clients: Any) -> None:
@@ -61,11 +27,13 @@ async def test_its_version_changes_with_what_changes_answers_and_with_nothing_el
 
     plain = await version()
     assert await version(latency_ms=5, error_rate=0.5, error_status=503) == plain
+    assert await version(capacity=3, overflow="refuse", log_probs=False, model="other") == plain
+    assert await version(stall_rate=0.1, malformed_rate=0.1, drop_rate=0.1) == plain
     assert len({plain, await version(scale=4), await version(position_bias=1), await version(noise=1)}) == 4
 
 
 async def test_probabilities_of_labels_and_the_rest_add_up_to_one(
-    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage, body: Body
 ) -> None:
     response = await clients(label_mass=0.9).post("/v1/chat/completions", json=body(red_circle, blue_square))
     answer = response.json()
@@ -77,7 +45,7 @@ async def test_probabilities_of_labels_and_the_rest_add_up_to_one(
 
 
 async def test_label_ids_restrict_and_name_the_tokens(
-    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage, body: Body
 ) -> None:
     client = clients()
     ids = [(await client.post("/tokenize", json={"prompt": label})).json()["tokens"][0] for label in "12"]
@@ -89,7 +57,9 @@ async def test_label_ids_restrict_and_name_the_tokens(
     assert {entry["token"] for entry in top} == {f"token_id:{token_id}" for token_id in ids}
 
 
-async def test_scale_multiplies_and_bias_adds(clients: Any, red_circle: JudgeImage, blue_square: JudgeImage) -> None:
+async def test_scale_multiplies_and_bias_adds(
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage, body: Body, log_odds: LogOdds
+) -> None:
     request = body(red_circle, blue_square)
     plain = await log_odds(clients(), request)
     assert plain > 5
@@ -98,7 +68,7 @@ async def test_scale_multiplies_and_bias_adds(clients: Any, red_circle: JudgeIma
 
 
 async def test_noise_belongs_to_request_and_seed_unless_fresh_noise_is_asked_for(
-    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage, body: Body, log_odds: LogOdds
 ) -> None:
     request, other = body(red_circle, blue_square), body(red_circle, blue_square, prompt="a big red circle")
     plain, noisy = clients(), clients(noise=1.0)
@@ -111,8 +81,19 @@ async def test_noise_belongs_to_request_and_seed_unless_fresh_noise_is_asked_for
     assert await log_odds(fresh, request) != await log_odds(fresh, request)
 
 
+async def test_what_is_not_part_of_the_question_changes_nothing(
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage, body: Body, log_odds: LogOdds
+) -> None:
+    plain = body(red_circle, blue_square)
+    urgent = body(red_circle, blue_square, priority=-3, seed=7, temperature=0.0, chat_template_kwargs={"a": 1})
+    for part in urgent["messages"][1]["content"]:
+        part["uuid"] = "sha256:0"
+    noisy = clients(noise=1.0)
+    assert await log_odds(noisy, urgent) == await log_odds(noisy, plain)
+
+
 async def test_errors_come_at_their_rate_and_with_their_status(
-    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage, body: Body
 ) -> None:
     client = clients(error_rate=0.5, error_status=429)
     responses = [await client.post("/v1/chat/completions", json=body(red_circle, blue_square)) for _ in range(60)]
@@ -123,7 +104,7 @@ async def test_errors_come_at_their_rate_and_with_their_status(
 
 
 async def test_messages_that_hold_no_question_are_refused_with_a_reason(
-    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage, body: Body
 ) -> None:
     client = clients()
     by_path = body(red_circle, blue_square)

@@ -1,0 +1,139 @@
+"""One question to one judge, asked the way it understands.
+
+Owns the body of each kind of request; which way that is, `probing` finds out; answers are read by `label_logprobs` and
+`chat_json`. Refuses to retry.
+
+The one rule: what is sent is fixed by the way of asking and the question; nothing else can change an answer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Generic
+
+from services.judging.answers import Answer, LabelAnswer
+from services.judging.chat_json import (
+    BaseModelT,
+    JsonCompletion,
+    choice_answer,
+    choice_in_words,
+    choice_schema,
+    read_json,
+    response_format,
+    schema_in_words,
+)
+from services.judging.chat_messages import ChatMessage, encode_request, messages_of, with_postscript
+from services.judging.connection import JudgeConnection
+from services.judging.label_logprobs import LabelTokens, read_labels
+from services.judging.ladder import Capability, JsonFormat, Style
+from services.judging.prompts import JudgePrompt, Labels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """All there is to know to ask one server."""
+
+    model: str
+    """The model to name."""
+    style: Style
+    """The parameters it takes."""
+    label_tokens: Mapping[Labels, LabelTokens]
+    """Token ids of every pair of labels; used on `LABEL_LOG_PROBS` only, and full there."""
+    takes_priority: bool = False
+    """Whether a `priority` other than 0 may be sent."""
+
+    @property
+    def is_vllm(self) -> bool:
+        """Whether it takes what only vLLM takes: token ids of labels, and `uuid`s of images."""
+        return self.style.capability is Capability.LABEL_LOG_PROBS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """How one request travels: nothing here changes an answer."""
+
+    within: timedelta
+    """Longest wait for the answer."""
+    priority: int = 0
+    """Lower is sooner, among the requests of one server."""
+    keep_alive: bool = True
+    """Whether the connection may be used again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JsonQuestion(Generic[BaseModelT]):
+    """A conversation that ends in an answer of a given shape."""
+
+    messages: tuple[ChatMessage, ...]
+    """The last one is the user's."""
+    schema: type[BaseModelT]
+    """The shape."""
+    max_tokens: int
+    """Most tokens of the answer, thoughts included."""
+    temperature: float = 0.0
+    """0 = the likeliest answer; left out where a server fixed its own."""
+    seed: int | None = None
+    """Of the sampling, for servers that have one."""
+
+
+async def ask(connection: JudgeConnection, way: Way, prompt: JudgePrompt, *, delivery: Delivery) -> Answer:
+    """Ask for one label: its log-probs, or the bare choice. Raises `BackendError`."""
+    if way.style.json_format is None:
+        return await _ask_for_log_probs(connection, way, prompt, delivery=delivery)
+    messages = messages_of(prompt)
+    question = JsonQuestion(
+        messages=with_postscript(messages, choice_in_words(prompt.labels)),
+        schema=choice_schema(prompt.labels),
+        max_tokens=way.style.max_tokens,
+    )
+    said = await complete_json(connection, way, question, json_format=way.style.json_format, delivery=delivery)
+    return choice_answer(said, labels=prompt.labels)
+
+
+async def complete_json(
+    connection: JudgeConnection,
+    way: Way,
+    question: JsonQuestion[BaseModelT],
+    *,
+    json_format: JsonFormat,
+    delivery: Delivery,
+) -> JsonCompletion[BaseModelT]:
+    """Ask for an answer of a shape. Raises `BackendError`."""
+    schema, messages = question.schema, question.messages
+    if json_format is JsonFormat.OBJECT:
+        messages = with_postscript(messages, schema_in_words(schema))
+    parameters: dict[str, Any] = {
+        way.style.dialect.length_parameter: question.max_tokens,
+        "response_format": response_format(schema, json_format),
+    }
+    if way.style.dialect.sends_temperature:
+        parameters["temperature"] = question.temperature
+    if question.seed is not None:
+        parameters["seed"] = question.seed
+    return read_json(await _chat(connection, way, parameters, messages, delivery=delivery), schema=schema)
+
+
+async def _ask_for_log_probs(
+    connection: JudgeConnection, way: Way, prompt: JudgePrompt, *, delivery: Delivery
+) -> LabelAnswer:
+    parameters: dict[str, Any] = dict(way.style.sampling)
+    tokens = None
+    if way.is_vllm:
+        tokens = way.label_tokens[prompt.labels]
+        parameters |= {"allowed_token_ids": tokens.ids, "logprob_token_ids": tokens.ids}
+        parameters["return_tokens_as_token_ids"] = True
+    body = await _chat(connection, way, parameters, messages_of(prompt), delivery=delivery)
+    return read_labels(body, labels=prompt.labels, tokens=tokens)
+
+
+async def _chat(
+    connection: JudgeConnection,
+    way: Way,
+    parameters: Mapping[str, Any],
+    messages: tuple[ChatMessage, ...],
+    *,
+    delivery: Delivery,
+) -> bytes:
+    priority = {"priority": delivery.priority} if delivery.priority and way.takes_priority else {}
+    body = encode_request({"model": way.model, **parameters, **priority}, messages, with_uuids=way.is_vllm)
+    return await connection.chat(body, within=delivery.within, keep_alive=delivery.keep_alive)

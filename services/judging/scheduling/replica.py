@@ -1,0 +1,122 @@
+"""One server of the judge: how much it is given at once, whether it is trusted, and what it serves.
+
+Owns the bookkeeping of one replica; the policies it follows are `window`, `breaker`, `prefixes` and `estimate`. Refuses
+to send anything: `scheduler` does.
+"""
+
+from datetime import timedelta
+from http import HTTPStatus
+
+from services.judging.backend import BackendError, BackendIdentity, OpenAIBackend, ServedModel
+from services.judging.fingerprint import fingerprint_of
+from services.judging.scheduling.breaker import Breaker
+from services.judging.scheduling.estimate import CallSeconds
+from services.judging.scheduling.prefixes import Prefixes
+from services.judging.scheduling.window import Window
+from shared_schemas.problems import FailureType
+
+_BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+
+
+_LONGEST_PAUSE = timedelta(seconds=5)
+"""Between two probes of a replica that is away: a model that is back is found in half a training step."""
+
+
+class Replica:
+    """What the scheduler knows of one backend. Times are seconds of one monotonic clock."""
+
+    def __init__(self, backend: OpenAIBackend, *, max_window: int) -> None:
+        self.backend = backend
+        self.window = Window(initial=min(16, max_window), maximum=max_window)
+        self.breaker = _new_breaker()
+        self.prefixes = Prefixes()
+        self.call_seconds = CallSeconds()
+        self.identity: BackendIdentity | None = None
+        self.in_flight = 0
+        self.num_dispatched = 0
+        self.problem: str | None = "has not answered yet"
+        """What is wrong with it, in words for `/readyz`; none while nothing is."""
+        self.last_error: BackendError | None = None
+        """How the last probe failed."""
+        self._paused_until = 0.0
+
+    @property
+    def name(self) -> str:
+        """`host:port`: safe for logs and metric labels."""
+        return self.backend.name
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the judge it is; none while that is not known."""
+        return None if self.identity is None else fingerprint_of(self.identity)
+
+    @property
+    def room(self) -> int:
+        """Calls that it can be given now; 0 or less when its window is full."""
+        return self.window.limit - self.in_flight
+
+    @property
+    def paused_until(self) -> float:
+        """When it wants to hear from us again: its own `Retry-After`."""
+        return self._paused_until
+
+    def is_available(self, now: float) -> bool:
+        """Whether it may be given calls at all."""
+        return self.breaker.is_closed and self.identity is not None and now >= self._paused_until
+
+    def begin(self, num_calls: int) -> None:
+        """Calls were given to it."""
+        self.in_flight += num_calls
+        self.num_dispatched += num_calls
+
+    def end(self) -> None:
+        """A call that was given to it is over, however it went."""
+        self.in_flight -= 1
+
+    def succeeded(self, *, sent_at: float, was_full: bool, now: float) -> None:
+        """It answered; also with an answer that nobody can use, which says nothing about its load."""
+        self.breaker.on_success()
+        self.problem = None
+        self.call_seconds.observe(now - sent_at)
+        self.window.on_success(sent_at=sent_at, was_full=was_full, now=now)
+
+    def failed(self, error: BackendError, *, sent_at: float, was_full: bool, now: float) -> None:
+        """It did not answer, or said no."""
+        if not error.type.is_retryable:
+            self.succeeded(sent_at=sent_at, was_full=was_full, now=now)
+            return
+        self.problem = error.detail
+        if error.status in _BUSY or error.type is FailureType.JUDGE_TIMEOUT:
+            self.window.on_congestion(sent_at=sent_at, now=now)
+        if error.retry_after_seconds is not None and self.in_flight <= 1:
+            # While others of its calls are being answered it only has enough, and the smaller window sees to that.
+            self._paused_until = max(self._paused_until, now + error.retry_after_seconds)
+        if error.type is not FailureType.JUDGE_OVERLOADED and error.retry_after_seconds is None:
+            self._distrust(now)
+
+    def identified(self, identity: BackendIdentity) -> None:
+        """It is there and serves this."""
+        self.identity = identity
+        self.breaker = _new_breaker()
+        self.problem = None
+
+    def lost(self, error: BackendError, now: float) -> None:
+        """A probe found it away."""
+        self.problem, self.last_error = error.detail, error
+        self.breaker.trip(now=now)
+        self.prefixes.forget()
+
+    def _distrust(self, now: float) -> None:
+        self.breaker.on_failure(now=now)
+        if not self.breaker.is_closed:
+            self.prefixes.forget()
+
+
+def _new_breaker() -> Breaker:
+    return Breaker(max_pause_seconds=_LONGEST_PAUSE.total_seconds())
+
+
+def serves(served: ServedModel, identity: BackendIdentity) -> bool:
+    """Whether a server that says `served` of itself is still the one that was probed."""
+    now = (served.model, served.server_version, served.revision)
+    return now == (identity.model, identity.server_version, identity.revision)

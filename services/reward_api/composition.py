@@ -1,0 +1,104 @@
+"""The composition root: settings in, open services out. What the endpoints need is built here and nowhere else."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+from services.judging.answering import AskLimits
+from services.judging.backend import OpenAIBackend
+from services.judging.cache import VerdictCache
+from services.judging.canary import Canary
+from services.judging.judge import Judge, JudgeLimits
+from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
+from services.reward_api.access import Access
+from services.reward_api.audit import AuditLog
+from services.reward_api.judge_access import JudgeAccess
+from services.reward_api.metrics import Metrics
+from services.reward_api.settings import Settings
+from services.reward_api.state import Services
+from services.storage.blobs import BlobStore
+from services.storage.database import Database
+from services.storage.judgements import JudgementRepository
+from services.storage.redis_verdicts import RedisVerdictCache
+from services.storage.rubrics import RubricRepository
+from services.storage.verdicts import DatabaseVerdictCache
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, metrics: Metrics, access: Access) -> AsyncIterator[Services]:
+    """Everything the endpoints share, for as long as the app runs; closed in the opposite order."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        database = await Database.open(settings.resolved_database_url)
+        stack.push_async_callback(database.close)
+        redis = None if settings.redis_url is None else RedisVerdictCache(settings.redis_url.get_secret_value())
+        cache = redis or DatabaseVerdictCache(database)
+        stack.push_async_callback(cache.aclose)
+        blobs = BlobStore(settings.resolved_blob_url)
+        judgements = JudgementRepository(database)
+        audit = _build_audit(settings, judgements, blobs)
+        await stack.enter_async_context(audit.open())
+        judge = _build_judge(settings, cache, metrics)
+        access_to_judge = JudgeAccess(judge)
+        await stack.enter_async_context(access_to_judge.open())
+        canary = await stack.enter_async_context(_watching(judge, settings, metrics))
+        metrics.watch(judge=access_to_judge, audit=audit, redis=redis)
+        yield Services(
+            settings=settings,
+            metrics=metrics,
+            access=access,
+            database=database,
+            redis=redis,
+            rubrics=RubricRepository(database),
+            judgements=judgements,
+            blobs=blobs,
+            audit=audit,
+            judge=access_to_judge,
+            canary=canary,
+        )
+
+
+def _build_audit(settings: Settings, judgements: JudgementRepository, blobs: BlobStore) -> AuditLog:
+    keep_for = timedelta(days=settings.audit_days) if settings.audit_days else None
+    return AuditLog(judgements, blobs, images=settings.audit_images, keep_for=keep_for)
+
+
+def _build_judge(settings: Settings, cache: VerdictCache, metrics: Metrics) -> Judge:
+    limits = JudgeLimits(
+        max_window=settings.max_judge_window,
+        ask=AskLimits(min_label_mass=settings.min_label_mass),
+        position_bias_bound=settings.position_bias_bound,
+    )
+    return Judge(build_backends(settings), cache=cache, limits=limits, observer=metrics.judge)
+
+
+def build_backends(settings: Settings) -> list[OpenAIBackend]:
+    """One per replica; the built-in pixel judge, said loudly, when no judge is configured."""
+    if settings.uses_pixel_judge:
+        _log.warning(
+            "NO JUDGE IS CONFIGURED: the built-in pixel judge stands in. It measures a few properties of pixels and is "
+            "no preference model. Set ARR_JUDGE_URLS to an OpenAI-compatible vision-language model."
+        )
+        return [OpenAIBackend.in_process(create_pixel_judge_app(PixelJudgeSettings()))]
+    api_key = None if settings.judge_api_key is None else settings.judge_api_key.get_secret_value()
+    return [OpenAIBackend.over_url(url, model=settings.judge_model, api_key=api_key) for url in settings.judge_urls]
+
+
+@asynccontextmanager
+async def _watching(judge: Judge, settings: Settings, metrics: Metrics) -> AsyncIterator[Canary | None]:
+    """The canary, if one is wished, for as long as the block lasts."""
+    if not settings.canary_seconds:
+        yield None
+        return
+    every = timedelta(seconds=settings.canary_seconds)
+    canary = Canary(judge, every=every, on_drift=metrics.judge.drift.set)
+    watching = asyncio.create_task(canary.run())
+    try:
+        yield canary
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
