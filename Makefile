@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-seeds test test-vllm lint types check clean
+.PHONY: help demo demo-seeds test test-vllm bench-judging lint types check clean
 
 help: ## this list
 	@echo "rubric-reward: train an image generator on rewards from a judge that reads a rubric"
@@ -34,6 +34,9 @@ test: $(INSTALLED) ## all tests that need no vLLM
 test-vllm: $(INSTALLED) ## the tests against a real vLLM, built into .vllm (2 GB) on the first call
 	@PYTHON=$(PYTHON) tests/vllm/build.sh
 	@$(BIN)/pytest tests/vllm
+
+bench-judging: $(INSTALLED) ## judging side by side with other ways: throughput, latency, fairness, overload
+	@$(BIN)/python -m benchmarks.judging
 
 lint: $(INSTALLED) ## ruff: lint rules and formatting
 	@$(BIN)/ruff check .

@@ -130,7 +130,8 @@ class Answering:
             asked_at = loop.time()
             queued += asked_at - waiting_since
             num_calls += 1
-            self._budget.on_call()
+            if num_calls == 1:
+                self._budget.on_call()
             return await backend.ask(ask.prompt, within=limits.call_timeout, priority=ask.bundle.caller.call_class)
 
         try:

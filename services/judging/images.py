@@ -48,6 +48,11 @@ class JudgeImage:
     png: bytes
     """8-bit RGB PNG of exactly these pixels and no metadata; a file that already was one keeps its compressed data."""
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory it takes, its data URL included."""
+        return len(self.png) * 7 // 3
+
     @cached_property
     def data_url(self) -> bytes:
         """`data:image/png;base64,…` in ASCII, built once for all the questions about this image."""

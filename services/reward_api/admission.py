@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from services.judging.images import InvalidImageError, JudgeImage, read_png
 from services.reward_api.errors import (
     ApiError,
-    InvalidImage,
     InvalidRequest,
     PromptTooLong,
     TaskMismatch,
@@ -81,19 +79,6 @@ def check_image_ids(groups: Sequence[Group], images: Mapping[str, bytes]) -> Non
     for name in images:
         if name not in used:
             raise UnusedImage(f"the image {name[:80]!r} is named by no group", part=name)
-
-
-def decode_images(
-    images: Mapping[str, bytes], *, max_pixels: int, max_side: int, judge_max_pixels: int
-) -> dict[str, JudgeImage]:
-    """Decode every image, once each: slow, so run it in a thread. Raises `InvalidImage`."""
-    decoded = {}
-    for name, data in images.items():
-        try:
-            decoded[name] = read_png(data, max_pixels=max_pixels, max_side=max_side, judge_max_pixels=judge_max_pixels)
-        except InvalidImageError as error:
-            raise InvalidImage(f"the image {name!r} cannot be judged: {error}", part=name) from error
-    return decoded
 
 
 async def _look_up(text: str, rubrics: RubricRepository, *, task: Task) -> ResolvedRubric:

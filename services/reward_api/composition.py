@@ -14,6 +14,7 @@ from services.judging.judge import Judge, JudgeLimits
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
 from services.reward_api.access import Access
 from services.reward_api.audit import AuditLog
+from services.reward_api.image_reader import ImageReader
 from services.reward_api.judge_access import JudgeAccess
 from services.reward_api.metrics import Metrics
 from services.reward_api.settings import Settings
@@ -57,6 +58,7 @@ async def open_services(settings: Settings, metrics: Metrics, access: Access) ->
             judgements=judgements,
             blobs=blobs,
             audit=audit,
+            images=_build_image_reader(settings),
             judge=access_to_judge,
             canary=canary,
         )
@@ -65,6 +67,14 @@ async def open_services(settings: Settings, metrics: Metrics, access: Access) ->
 def _build_audit(settings: Settings, judgements: JudgementRepository, blobs: BlobStore) -> AuditLog:
     keep_for = timedelta(days=settings.audit_days) if settings.audit_days else None
     return AuditLog(judgements, blobs, images=settings.audit_images, keep_for=keep_for)
+
+
+def _build_image_reader(settings: Settings) -> ImageReader:
+    return ImageReader(
+        max_pixels=settings.max_image_pixels,
+        max_side=settings.max_image_side,
+        judge_max_pixels=settings.judge_max_pixels,
+    )
 
 
 def _build_judge(settings: Settings, cache: VerdictCache, metrics: Metrics) -> Judge:

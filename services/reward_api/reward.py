@@ -16,7 +16,6 @@ from services.reward_api.access import GuardedRoute, Principal, requires
 from services.reward_api.admission import (
     ResolvedRubric,
     check_image_ids,
-    decode_images,
     read_meta,
     resolve_rubric,
 )
@@ -33,12 +32,12 @@ from services.reward_api.errors import (
     UnsupportedMediaType,
     UnusedImage,
 )
+from services.reward_api.image_reader import ImageReader
 from services.reward_api.inquiry import Inquiry, JudgedGroup, num_calls
 from services.reward_api.load import TooBusy, admit, preferred_wait
 from services.reward_api.openapi import problems, reward_answers, reward_body
 from services.reward_api.request_body import JSON, RewardBody, read_body
 from services.reward_api.results import group_result, usage
-from services.reward_api.settings import Settings
 from services.reward_api.state import Services, ServicesDep
 from services.reward_api.terms import Terms, agree_on_terms
 from services.telemetry import current_request_id
@@ -55,6 +54,9 @@ _REFUSALS = (
 
 SHARED_SCOPE = "*"
 """Where tenants that share verdicts remember them; no tenant can be named like this."""
+
+_UNREAD = "(unread)"
+"""In place of a run's id, while that is not known; no run can be named like this."""
 
 router = APIRouter(tags=["reward"], route_class=GuardedRoute)
 
@@ -107,7 +109,7 @@ async def reward(
     order = await _read_order(body, services, principal)
     _admit(order.caller, services, judge=judge, num_calls=order.num_calls, deadline=order.deadline)
     judged = await unless_disconnected(
-        request, _judge(order, body, judge=judge, settings=services.settings, start=start)
+        request, _judge(order, body, judge=judge, images_of=services.images, start=start)
     )
     response = await _response(order, judged, start=start)
     await _take_down(order, judged, audit=services.audit)
@@ -121,7 +123,7 @@ def _admit_unread(request: Request, services: Services, principal: Principal, *,
     """Refuse on the headers alone: whoever sends an image at all needs two calls of a run that nobody knows yet."""
     default = timedelta(seconds=services.settings.deadline_seconds)
     deadline = preferred_wait(request.headers.get("Prefer")) or default
-    _admit(Caller(tenant=principal.tenant), services, judge=judge, num_calls=2, deadline=deadline)
+    _admit(Caller(tenant=principal.tenant, run=_UNREAD), services, judge=judge, num_calls=2, deadline=deadline)
 
 
 def _admit(caller: Caller, services: Services, *, judge: Judge, num_calls: int, deadline: timedelta) -> None:
@@ -172,16 +174,10 @@ async def _read_order(body: RewardBody, services: Services, principal: Principal
     )
 
 
-async def _judge(order: _Order, body: RewardBody, *, judge: Judge, settings: Settings, start: float) -> _Judged:
-    """Decode the images off the event loop, then ask; all within the deadline counted from `start`."""
+async def _judge(order: _Order, body: RewardBody, *, judge: Judge, images_of: ImageReader, start: float) -> _Judged:
+    """Read the images, then ask; all within the deadline counted from `start`."""
     decode_start = time.perf_counter()
-    images = await asyncio.to_thread(
-        decode_images,
-        body.images,
-        max_pixels=settings.max_image_pixels,
-        max_side=settings.max_image_side,
-        judge_max_pixels=settings.judge_max_pixels,
-    )
+    images = await images_of.read_all(body.images)
     judge_start, identity = time.perf_counter(), judge.identity
     inquiry = Inquiry(
         judge=judge,

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from services.judging.canary import Canary
 from services.reward_api.access import Access
 from services.reward_api.audit import AuditLog
+from services.reward_api.image_reader import ImageReader
 from services.reward_api.judge_access import JudgeAccess
 from services.reward_api.metrics import Metrics
 from services.reward_api.settings import Settings
@@ -32,6 +33,7 @@ class Services:
     judgements: JudgementRepository
     blobs: BlobStore
     audit: AuditLog
+    images: ImageReader
     judge: JudgeAccess
     canary: Canary | None
     """None = nobody watches for drift."""

@@ -42,6 +42,6 @@ def python_files(project_files: tuple[Path, ...]) -> tuple[Path, ...]:
 
 @pytest.fixture(scope="session")
 def package_files(python_files: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The Python files that are installed."""
-    packages = {"shared_schemas", "reward_client", "services", "trainer", "arr"}
+    """The Python files that are installed, and the benchmarks: all but tests."""
+    packages = {"shared_schemas", "reward_client", "services", "trainer", "arr", "benchmarks"}
     return tuple(path for path in python_files if path.parts[0] in packages)

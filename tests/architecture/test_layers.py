@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-OURS = ("shared_schemas", "reward_client", "services", "trainer", "arr")
+OURS = ("shared_schemas", "reward_client", "services", "trainer", "arr", "benchmarks")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,13 +71,15 @@ def violations(
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("reward_client", ("services", "trainer", "arr")),
-        ("services", ("torch", "trainer", "arr", "reward_client")),
+        ("reward_client", ("services", "trainer", "arr", "benchmarks")),
+        ("services", ("torch", "trainer", "arr", "reward_client", "benchmarks")),
         ("services.judging", ("fastapi", "services.reward_api", "services.rubric_worker")),
         ("services.storage", ("fastapi", "starlette", "services.reward_api", "services.rubric_worker")),
         ("services.reward_api", ("services.rubric_worker", "sklearn")),
         ("services.rubric_worker", ("services.reward_api", "fastapi")),
-        ("trainer", ("services", "arr", "fastapi")),
+        ("trainer", ("services", "arr", "fastapi", "benchmarks")),
+        ("arr", ("benchmarks",)),
+        ("benchmarks", ("torch", "trainer")),
         ("trainer.config", ("torch",)),
         ("trainer.algorithms", ("diffusers", "accelerate", "peft", "httpx")),
     ],

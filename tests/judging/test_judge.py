@@ -183,10 +183,10 @@ async def test_a_passing_fault_is_retried_and_every_attempt_is_counted(
 async def test_a_lasting_fault_ends_after_the_attempts(start_judge: StartJudge, question: PairQuestion) -> None:
     gate = Gate()
     judge = await start_judge(gate.app, limits=limits(attempts=2))
-    gate.fail_next = [JSONResponse({}, 503) for _ in range(10)]
+    gate.fail_next = [JSONResponse({}, 429, headers={"Retry-After": "0"}) for _ in range(10)]
     [failure] = await judge.compare([question], deadline=SOON)
     assert isinstance(failure, JudgeFailure)
-    assert (failure.type, failure.cost.judge_calls) == (FailureType.JUDGE_UNAVAILABLE, 4)
+    assert (failure.type, failure.cost.judge_calls) == (FailureType.JUDGE_OVERLOADED, 4)
 
 
 async def test_a_refusal_is_not_retried(gate: Gate, start_judge: StartJudge, question: PairQuestion) -> None:

@@ -77,6 +77,23 @@ async def test_a_full_queue_refuses_before_the_body_is_read(running, judge, png,
         await asyncio.gather(held, return_exceptions=True)
 
 
+async def test_a_queue_of_nameless_requests_refuses_no_run_that_has_nothing_queued(
+    running, judge, png, ask, eventually
+) -> None:
+    images = {"a": png(0.2), "b": png(0.8)}
+    async with running(max_judge_window=2, deadline_seconds=0.5) as client:
+        await client.post("/rubrics/t2i/versions", json={"content": {"task": "t2i"}})
+        await ask(client, [one_group(0, "so that it is known how long a call takes")], images, deadline_seconds=60)
+        groups = [one_group(index, f"HOLD {index}") for index in range(1000)]
+        held = asyncio.create_task(ask(client, groups, images, deadline_seconds=60))
+        await eventually(lambda: judge.num_held == 2)
+        nameless = await ask(client, [one_group(0, "mine")], images)
+        named = await ask(client, [one_group(0, "mine")], images, run={"id": "other"})
+        assert (nameless.status_code, named.status_code) == (429, 200)
+        held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+
+
 async def test_an_idle_service_refuses_nobody_however_short_the_deadline(service, png, ask) -> None:
     answer = await ask(service, [one_group(0, "x")], {"a": png(0.2), "b": png(0.8)}, deadline_seconds=0.0001)
     assert answer.status_code == 200

@@ -1,73 +1,16 @@
 """Pictures seen lately: both orders of a pair, all criteria of an image, all pairs of a group decode it once.
 
-Owns what is kept and for how long; refuses to know what is measured.
-
-The one rule: it changes when an answer comes, never which: what is kept is a pure function of what it is kept by.
+Owns what pictures are known by; refuses to know what is measured.
 """
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Callable
-from threading import Lock
-from typing import Generic, Protocol, TypeVar
 
 from services.judging.pixel_judge.picture import Picture
 from services.judging.pixel_judge.properties import Sight
+from services.judging.recent import Recent
 
 _ROOM_BYTES = 64 << 20
 """Seventy images of 512×512, 1,800 of 32×32."""
-
-
-class _Sized(Protocol):
-    @property
-    def num_bytes(self) -> int:
-        """Memory it takes."""
-
-
-Key = TypeVar("Key")
-Value = TypeVar("Value", bound=_Sized)
-
-
-class Recent(Generic[Key, Value]):
-    """The values used last, as many as `room_bytes` hold; each is made once, however many threads ask at a time."""
-
-    def __init__(self, *, room_bytes: int) -> None:
-        self._room_bytes = room_bytes
-        self._num_bytes = 0
-        self._kept: OrderedDict[Key, Value] = OrderedDict()
-        self._making: dict[Key, Lock] = {}
-        self._lock = Lock()
-
-    def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value of `key`, made now unless it is there. What `make` raises is raised here, and nothing is kept."""
-        with self._lock:
-            if (found := self._find(key)) is not None:
-                return found
-            making = self._making.setdefault(key, Lock())
-        with making:
-            with self._lock:
-                if (found := self._find(key)) is not None:
-                    return found
-            try:
-                made = make()
-                self._keep(key, made)
-            finally:
-                with self._lock:
-                    self._making.pop(key, None)
-        return made
-
-    def _find(self, key: Key) -> Value | None:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
-
-    def _keep(self, key: Key, value: Value) -> None:
-        with self._lock:
-            self._kept[key] = value
-            self._num_bytes += value.num_bytes
-            while self._num_bytes > self._room_bytes:
-                _, oldest = self._kept.popitem(last=False)
-                self._num_bytes -= oldest.num_bytes
 
 
 class Gallery:

@@ -17,9 +17,14 @@ from shared_schemas.problems import FailureType
 
 _BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
-
 _LONGEST_PAUSE = timedelta(seconds=5)
 """Between two probes of a replica that is away: a model that is back is found in half a training step."""
+
+_USUAL_RETRY_AFTER = timedelta(milliseconds=500)
+"""Of a server that refuses for load and does not say for how long."""
+
+_LONGEST_RETRY_AFTER = timedelta(seconds=10)
+"""A server that names an hour may be back in a second: it is asked again by then, with as little as its window lets."""
 
 
 class Replica:
@@ -88,11 +93,15 @@ class Replica:
         self.problem = error.detail
         if error.status in _BUSY or error.type is FailureType.JUDGE_TIMEOUT:
             self.window.on_congestion(sent_at=sent_at, now=now)
-        if error.retry_after_seconds is not None and self.in_flight <= 1:
-            # While others of its calls are being answered it only has enough, and the smaller window sees to that.
-            self._paused_until = max(self._paused_until, now + error.retry_after_seconds)
-        if error.type is not FailureType.JUDGE_OVERLOADED and error.retry_after_seconds is None:
+        retry_after = error.retry_after_seconds
+        if retry_after is None and error.type is FailureType.JUDGE_OVERLOADED:
+            retry_after = _USUAL_RETRY_AFTER.total_seconds()
+        if retry_after is None:
             self._distrust(now)
+        elif self.in_flight <= 1:
+            # While others of its calls are being answered it only has enough, and the smaller window sees to that.
+            pause = min(retry_after, _LONGEST_RETRY_AFTER.total_seconds())
+            self._paused_until = max(self._paused_until, now + pause)
 
     def identified(self, identity: BackendIdentity) -> None:
         """It is there and serves this."""

@@ -16,6 +16,7 @@ from datetime import timedelta
 from services.judging.backend import BackendError, BackendIdentity, OpenAIBackend
 from services.judging.fingerprint import fingerprint_of
 from services.judging.observer import JudgeObserver
+from services.judging.probe_question import probe_question
 from services.judging.scheduling.replica import Replica, serves
 from services.judging.scheduling.scheduler import Scheduler
 
@@ -29,6 +30,8 @@ _LOAD_EVERY = timedelta(seconds=1)
 """How often a busy replica's own queue is read."""
 
 _LOOK_WITHIN = timedelta(seconds=2)
+
+_DIFFERS = "it serves another judge than the other replicas"
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +112,8 @@ class ReplicaSet:
         if self._judge is None:
             raise self._replicas[0].last_error or RuntimeError("a replica that did not answer has an error")
         if not self._watches:
-            self._watches = [asyncio.create_task(self._watch(replica)) for replica in self._replicas]
+            watches = (self._settle(), *(self._watch(replica) for replica in self._replicas))
+            self._watches = [asyncio.create_task(watch) for watch in watches]
         return self._judge
 
     async def aclose(self) -> None:
@@ -126,6 +130,12 @@ class ReplicaSet:
             return None
         return next((replica.problem for replica in self._replicas if replica.problem), "no replica can be asked")
 
+    async def _settle(self) -> None:
+        """Beside the watches, as a look at a replica that hangs takes longer than calls may be kept waiting."""
+        while True:
+            await asyncio.sleep(_TICK.total_seconds())
+            self._agree()
+
     async def _watch(self, replica: Replica) -> None:
         loop = asyncio.get_running_loop()
         looked_at = loaded_at = loop.time()
@@ -141,19 +151,32 @@ class ReplicaSet:
             elif replica.in_flight and now - loaded_at >= _LOAD_EVERY.total_seconds():
                 await self._read_load(replica)
                 loaded_at = loop.time()
-            self._agree()
 
     async def _probe(self, replica: Replica) -> None:
         """Find out who it is and how it can be asked; one that serves what it served is asked as before."""
         try:
             identity = replica.identity
             if identity is None or not serves(await replica.backend.identify(within=_LOOK_WITHIN), identity):
+                replica.identity = None  # gets nothing until it is known who it is
                 identity = await replica.backend.probe(within=self._probe_within)
+            elif not replica.breaker.is_closed:
+                await self._try(replica)
         except BackendError as error:
             replica.lost(error, asyncio.get_running_loop().time())
             return
         replica.identified(identity)
         self._agree()
+
+    async def _try(self, replica: Replica) -> None:
+        """Ask a question: a server can say who it is long after what answers questions has died. Raises `BackendError`.
+
+        An answer that cannot be used is an answer.
+        """
+        try:
+            await replica.backend.ask(probe_question(), within=self._probe_within)
+        except BackendError as error:
+            if error.type.is_retryable:
+                raise
 
     async def _look(self, replica: Replica) -> bool:
         """Is it still there, and still the same? Whether it can be asked now."""
@@ -165,6 +188,7 @@ class ReplicaSet:
                 replica.failed(error, sent_at=now, was_full=False, now=now)
             return not error.is_passing and self._is_the_judge(replica)
         if replica.identity is None or not serves(served, replica.identity):
+            replica.identity = None  # what it answers from here on is not the old judge's word
             await self._probe(replica)
         return self._is_the_judge(replica)
 
@@ -184,7 +208,9 @@ class ReplicaSet:
             self._become(there[0])
         for replica in there:
             if replica.identity != self._judge:
-                replica.problem = "it serves another judge than the other replicas"
+                replica.problem = _DIFFERS
+            elif replica.problem == _DIFFERS:
+                replica.problem = None
         if self._judge is not None and self._seconds_away() > self._patience:
             self.scheduler.give_up(self.problem() or "no replica answers")
         self.scheduler.dispatch()
@@ -197,11 +223,12 @@ class ReplicaSet:
 
     def _become(self, replica: Replica) -> None:
         before, self._judge = self._judge, replica.identity
+        assert self._judge is not None, "a replica that is there has been identified"
+        self.scheduler.follow(fingerprint_of(self._judge))
         if before is None or before == self._judge:
             return
         self.num_changes += 1
         _log.warning("the judge has changed", extra={"before": before.model, "now": replica.name})
-        self.scheduler.give_up("the judge has become another one; ask again", fingerprint=fingerprint_of(before))
 
     def _seconds_away(self) -> float:
         """How long no replica has been the judge; 0 while one is."""

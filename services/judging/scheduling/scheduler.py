@@ -24,6 +24,8 @@ from shared_schemas.problems import FailureType
 
 T = TypeVar("T")
 
+_ANOTHER_JUDGE = "the judge has become another one; ask again"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prefix:
@@ -63,6 +65,8 @@ class Scheduler:
         self._observer = observer
         self._queue: FairQueue[Bundle] = FairQueue()
         self._queued_by_prefix: Counter[str] = Counter()
+        self._judge: str | None = None
+        self._kept: set[Replica] = set()  # by those whose turn it is, while slots are given out
         self._wake_up: asyncio.TimerHandle | None = None
         self._will_dispatch = False
 
@@ -86,7 +90,7 @@ class Scheduler:
         """Make one call of `bundle` on the replica whose turn it is. Raises `BackendError`."""
         replica = await self._slot(bundle)
         now = asyncio.get_running_loop().time
-        sent_at, was_full = now(), replica.room <= 0
+        sent_at, was_full = now(), replica.room < bundle.at_once
         has_answered = False
         try:
             result = await call(replica.backend)
@@ -102,23 +106,29 @@ class Scheduler:
             self.dispatch()
         replica.succeeded(sent_at=sent_at, was_full=was_full, now=now())
         self._observer.call_ended(replica=replica.name, seconds=now() - sent_at, failure=None)
+        if replica.fingerprint != bundle.fingerprint:  # nobody knows which of both has answered
+            raise BackendError(FailureType.JUDGE_UNAVAILABLE, _ANOTHER_JUDGE)
         return result
 
     def dispatch(self) -> None:
         """Give out every slot that is free, in fair order."""
         self._will_dispatch = False
+        self._kept.clear()
         while self._has_room() and (bundle := self._queue.pop(self._has_place)) is not None:
             self._send(bundle)
         self._arrange_wake_up()
 
-    def give_up(self, detail: str, *, fingerprint: str | None = None) -> None:
-        """Fail what waits with `judge-unavailable`: everything, or what waits for a judge that is no more."""
+    def give_up(self, detail: str) -> None:
+        """Fail everything that waits with `judge-unavailable`."""
         for bundle in list(self._queue.items()):
-            if fingerprint in {None, bundle.fingerprint}:
-                self._leave_queue(bundle)
-                for slot in _live(bundle):
-                    slot.set_exception(BackendError(FailureType.JUDGE_UNAVAILABLE, detail))
-                bundle.waiting.clear()
+            self._fail(bundle, detail)
+
+    def follow(self, fingerprint: str) -> None:
+        """This is the judge now: what waits for another fails with `judge-unavailable`, and so does what comes yet."""
+        self._judge = fingerprint
+        for bundle in list(self._queue.items()):
+            if bundle.fingerprint != fingerprint:
+                self._fail(bundle, _ANOTHER_JUDGE)
 
     async def _slot(self, bundle: Bundle) -> Replica:
         loop = asyncio.get_running_loop()
@@ -138,6 +148,9 @@ class Scheduler:
 
     def _enqueue(self, bundle: Bundle) -> None:
         bundle.is_gathering = False
+        if self._judge not in {None, bundle.fingerprint}:
+            self._fail(bundle, _ANOTHER_JUDGE)
+            return
         self._leave_queue(bundle)
         self._push(bundle)
         if not self._will_dispatch:
@@ -150,6 +163,12 @@ class Scheduler:
             self._queue.push(bundle, caller=bundle.caller, cost=bundle.num_queued)
             self._queued_by_prefix[bundle.prefix.digest] += bundle.num_queued
 
+    def _fail(self, bundle: Bundle, detail: str) -> None:
+        self._leave_queue(bundle)
+        for slot in _live(bundle):
+            slot.set_exception(BackendError(FailureType.JUDGE_UNAVAILABLE, detail))
+        bundle.waiting.clear()
+
     def _leave_queue(self, bundle: Bundle) -> None:
         if self._queue.remove(bundle):
             self._left_queue(bundle)
@@ -160,26 +179,40 @@ class Scheduler:
             del self._queued_by_prefix[bundle.prefix.digest]
 
     def _has_room(self) -> bool:
-        return any(replica.room > 0 for replica in self._replicas)
+        return any(replica.room > 0 and replica not in self._kept for replica in self._replicas)
 
     def _has_place(self, bundle: Bundle) -> bool:
-        return self._route(bundle) is not None
+        """Whether it can go now. If not, what is free is kept for it: single calls would never leave a pair room."""
+        if self._route(bundle) is not None:
+            return True
+        self._kept.update(replica for replica in self._open_to(bundle) if replica.room > 0)
+        return False
 
     def _route(self, bundle: Bundle) -> Replica | None:
-        """Its own replica, or the one with the least work of those that can take it; where it failed comes last."""
-        now = asyncio.get_running_loop().time()
-        able = [replica for replica in self._replicas if self._can_take(replica, bundle, now)]
-        if bundle.replica is not None and bundle.replica.is_available(now) and bundle.replica is not bundle.avoid:
-            return bundle.replica if bundle.replica in able else None
+        """Where it goes now, if anywhere: the least work comes first, and where it failed comes last."""
+        num_calls = min(bundle.at_once, len(bundle.waiting))
+        free = [
+            replica
+            for replica in self._open_to(bundle)
+            if replica not in self._kept and (replica.in_flight == 0 or replica.room >= num_calls)
+        ]
         return min(
-            able, key=lambda replica: (replica is bundle.avoid, replica.in_flight, replica.num_dispatched), default=None
+            free, key=lambda replica: (replica is bundle.avoid, replica.in_flight, replica.num_dispatched), default=None
         )
 
-    def _can_take(self, replica: Replica, bundle: Bundle, now: float) -> bool:
-        if not replica.is_available(now) or replica.fingerprint != bundle.fingerprint:
-            return False
-        has_room = replica.in_flight == 0 or replica.room >= min(bundle.at_once, len(bundle.waiting))
-        return has_room and replica.prefixes.state(bundle.prefix.digest) is not PrefixState.WARMING
+    def _open_to(self, bundle: Bundle) -> list[Replica]:
+        """Where it may go when there is room: to its own replica alone, as long as that is there."""
+        now = asyncio.get_running_loop().time()
+        serving = [
+            replica
+            for replica in self._replicas
+            if replica.is_available(now) and replica.fingerprint == bundle.fingerprint
+        ]
+        if bundle.replica in serving and bundle.replica is not bundle.avoid:
+            serving = [bundle.replica]
+        return [
+            replica for replica in serving if replica.prefixes.state(bundle.prefix.digest) is not PrefixState.WARMING
+        ]
 
     def _send(self, bundle: Bundle) -> None:
         """Give the bundle's calls their slots: as many as fit, or only those that lead a new prefix."""
@@ -187,6 +220,8 @@ class Scheduler:
         assert replica is not None, "only bundles that have a place are taken from the queue"
         self._left_queue(bundle)
         bundle.waiting = _live(bundle)
+        if not bundle.waiting:
+            return
         num_calls = min(len(bundle.waiting), max(replica.room, bundle.at_once))
         if self._leads(bundle, replica):
             num_calls = min(num_calls, bundle.at_once)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from services.judging.observer import NullObserver
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
 from services.judging.scheduling.replica import Replica
 from services.judging.scheduling.scheduler import Bundle, Prefix, Scheduler
+from services.judging.scheduling.window import Window
 from shared_schemas.problems import FailureType
 
 IDENTITY = BackendIdentity(model="m", server_version="1", revision="", style="test")
@@ -317,6 +318,110 @@ async def test_a_question_for_another_judge_is_never_answered_by_this_one(desk) 
     assert office.names() == ["own"]
     await office.release()
     await own
-    office.scheduler.give_up("it is no more", fingerprint="sha256:other")
-    with pytest.raises(BackendError, match="it is no more"):
+    office.scheduler.follow(FINGERPRINT)
+    with pytest.raises(BackendError, match="has become another one"):
         await foreign
+
+
+async def test_what_comes_late_for_a_judge_that_is_no_more_fails_and_holds_up_nobody(desk) -> None:
+    office = desk()
+    office.scheduler.follow(FINGERPRINT)
+    late = office.ask("late", office.bundle(at_once=1, fingerprint="sha256:other"))
+    own = office.ask("own", office.bundle(at_once=1))
+    await office.settle()
+    assert office.names() == ["own"]
+    with pytest.raises(BackendError, match="has become another one") as caught:
+        await late
+    assert caught.value.type is FailureType.JUDGE_UNAVAILABLE
+    await office.release()
+    await own
+
+
+async def test_what_was_under_way_when_the_judge_became_another_counts_for_neither(desk) -> None:
+    office = desk()
+    asked = office.ask("asked", office.bundle(at_once=1))
+    await office.settle()
+    office.replicas[0].identified(replace(IDENTITY, model="another"))
+    await office.release()
+    with pytest.raises(BackendError, match="has become another one"):
+        await asked
+    assert office.replicas[0].in_flight == 0
+
+
+async def test_the_rest_of_a_bundle_moves_on_when_its_replica_has_become_another_judge(desk) -> None:
+    office = desk(replicas=2)
+    bundle = office.bundle(at_once=1, prefix=LONG)
+    tasks = [office.ask(f"{number}", bundle) for number in range(6)]
+    await office.settle()
+    [(_, leader, _)] = office.at_work
+    leader.identified(replace(IDENTITY, model="another"))
+    await office.release()
+    assert [replica is leader for _, replica, _ in office.at_work] == [False]
+    await office.release()
+    await office.release()
+    assert [task.exception() is None for task in tasks] == [False, True, True, True, True, True]
+
+
+async def test_a_pair_is_not_left_behind_by_single_calls_that_take_every_free_slot(desk) -> None:
+    office = desk(window=4)
+    later = [
+        office.ask(f"single {number}", office.bundle(at_once=1, call_class=CallClass.LEARNING)) for number in range(20)
+    ]
+    await office.settle()
+    bundle = office.bundle()
+    pair = [office.ask("pair", bundle) for _ in range(2)]
+    await office.settle()
+    await office.release("single 0")
+    assert office.names() == ["single 1", "single 2", "single 3"]
+    await office.release("single 1")
+    assert office.names() == ["single 2", "single 3", "pair", "pair"]
+    while not all(task.done() for task in later):
+        await office.release()
+    await asyncio.gather(*pair, *later)
+
+
+@pytest.mark.parametrize("size", [3, 13])
+async def test_an_odd_window_grows_although_pairs_never_fill_it(desk, size: int) -> None:
+    office = desk()
+    office.replicas[0].window = Window(initial=size)
+    tasks = [office.ask(f"{n}", bundle) for n in range(40) for bundle in [office.bundle()] for _ in range(2)]
+    await office.settle()
+    assert len(office.at_work) == size - 1
+    await office.release()
+    assert office.replicas[0].window.limit > size
+    while not all(task.done() for task in tasks):
+        await office.release()
+
+
+async def test_a_leader_that_leaves_as_its_turn_comes_lets_another_lead(desk) -> None:
+    office = desk(window=2)
+    busy = [office.ask("busy", office.bundle(at_once=1)) for _ in range(2)]
+    await office.settle()
+    gone = office.bundle(prefix=LONG)
+    leaving = [office.ask("leaving", gone) for _ in range(2)]
+    await office.settle()
+    rest = [office.ask(f"{n}", bundle) for n in range(3) for bundle in [office.bundle(prefix=LONG)] for _ in range(2)]
+    await office.settle()
+    for task in leaving:
+        task.cancel()
+    office.replicas[0].end()
+    office.replicas[0].end()
+    office.scheduler.dispatch()  # in the same turn: nobody has noticed yet that they left
+    office.replicas[0].begin(2)
+    await office.settle()
+    while not all(task.done() for task in rest):
+        assert office.names(), "everybody waits for a leader that is gone"
+        await office.release()
+    await asyncio.gather(*busy, *leaving, *rest, return_exceptions=True)
+    assert office.replicas[0].in_flight == 0
+
+
+async def test_a_retry_after_of_an_hour_is_a_pause_of_seconds(desk) -> None:
+    office = desk()
+    busy = BackendError(FailureType.JUDGE_OVERLOADED, "busy", status=429, retry_after_seconds=3600.0)
+    refused = office.ask("refused", office.bundle(at_once=1), fails_with=busy)
+    await office.settle()
+    await office.release()
+    with pytest.raises(BackendError):
+        await refused
+    assert 5 < office.replicas[0].paused_until - asyncio.get_running_loop().time() <= 10
