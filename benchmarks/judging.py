@@ -6,6 +6,7 @@ service as processes of their own, and the clients in this one.
 
 import asyncio
 import json
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -159,6 +160,11 @@ def _tell(row: Row) -> None:
     _say(f"{row.way}, {row.num_clients} at a time: {row.rate:.1f} pairs/s")
 
 
+def _stop(_signal: int, _frame: object) -> None:
+    """Leave in order, so that the servers that were started end too."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def main(
     quick: Annotated[bool, typer.Option(help="Small pictures and short windows: under a minute, and rougher.")] = False,
     vllm: Annotated[
@@ -171,6 +177,7 @@ def main(
 
     Exit code 0 says that it was measured, not that every target was met.
     """
+    signal.signal(signal.SIGTERM, _stop)
     plan = QUICK if quick else USUAL
     url = None if vllm in {"auto", "no"} else vllm
     start_vllm = vllm == "auto" and not quick and processes.is_vllm_built()

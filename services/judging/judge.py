@@ -124,9 +124,12 @@ class Judge:
         """None when the judge can be asked, else what is wrong; costs no call."""
         return self._replicas.problem()
 
-    def seconds_until_done(self, caller: Caller, num_calls: int) -> float:
-        """How long `num_calls` new calls of this caller would take from now; 0 while that is not known."""
-        return self._replicas.scheduler.seconds_until_done(caller, num_calls)
+    def seconds_until_done(self, caller: Caller, num_calls: int, *, on_the_way: int = 0) -> float:
+        """How long `num_calls` new calls of this caller would take from now; 0 while that is not known.
+
+        `on_the_way` calls that are not queued yet will be served before them.
+        """
+        return self._replicas.scheduler.seconds_until_done(caller, num_calls, on_the_way=on_the_way)
 
     async def start(self) -> JudgeIdentity:
         """Find out who judges and how to ask. Raises `BackendError`; may be called again after that."""

@@ -94,9 +94,9 @@ def _look_up(file: PngFile, *, palette: bytes) -> _Raster:
 
 def _decode_8_bits(file: PngFile, *, palette: bytes | None = None) -> Pixels:
     """Samples of a PNG with at most 8 bits each, [H, W, C]; 1, 2 and 4 bit grey is scaled to 0 … 255 exactly."""
-    _inflate(file)
     header = file.header.pack(bit_depth=file.header.bit_depth)
-    return _decode(write_png(header, file.image_data, palette=palette))
+    stored = zlib.compress(_inflate(file), 0)  # so that Pillow does not inflate it a second time
+    return _decode(write_png(header, stored, palette=palette))
 
 
 def _decode(png: bytes) -> Pixels:

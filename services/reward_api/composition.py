@@ -16,6 +16,7 @@ from services.reward_api.access import Access
 from services.reward_api.audit import AuditLog
 from services.reward_api.image_reader import ImageReader
 from services.reward_api.judge_access import JudgeAccess
+from services.reward_api.load import OnTheWay
 from services.reward_api.metrics import Metrics
 from services.reward_api.settings import Settings
 from services.reward_api.state import Services
@@ -59,6 +60,7 @@ async def open_services(settings: Settings, metrics: Metrics, access: Access) ->
             blobs=blobs,
             audit=audit,
             images=_build_image_reader(settings),
+            on_the_way=OnTheWay(),
             judge=access_to_judge,
             canary=canary,
         )

@@ -34,7 +34,7 @@ from services.reward_api.errors import (
 )
 from services.reward_api.image_reader import ImageReader
 from services.reward_api.inquiry import Inquiry, JudgedGroup, num_calls
-from services.reward_api.load import TooBusy, admit, preferred_wait
+from services.reward_api.load import Ticket, TooBusy, admit, preferred_wait
 from services.reward_api.openapi import problems, reward_answers, reward_body
 from services.reward_api.request_body import JSON, RewardBody, read_body
 from services.reward_api.results import group_result, usage
@@ -104,13 +104,14 @@ async def reward(
     """
     start = time.perf_counter()
     judge = services.judge.get()
-    _admit_unread(request, services, principal, judge=judge)
-    body = await read_body(request, max_images=MAX_IMAGES)
-    order = await _read_order(body, services, principal)
-    _admit(order.caller, services, judge=judge, num_calls=order.num_calls, deadline=order.deadline)
-    judged = await unless_disconnected(
-        request, _judge(order, body, judge=judge, images_of=services.images, start=start)
-    )
+    unread = Caller(tenant=principal.tenant, run=_UNREAD)
+    _admit_unread(request, services, unread, judge=judge)
+    with services.on_the_way.enter(unread) as ticket:
+        body = await read_body(request, max_images=MAX_IMAGES)
+        order = await _read_order(body, services, principal)
+        _admit_read(order, services, ticket, judge=judge, start=start)
+        judging = _judge(order, body, judge=judge, images_of=services.images, ticket=ticket, start=start)
+        judged = await unless_disconnected(request, judging)
     response = await _response(order, judged, start=start)
     await _take_down(order, judged, audit=services.audit)
     services.metrics.observe_rewards(response)
@@ -119,20 +120,34 @@ async def reward(
     return Response(response.model_dump_json(), media_type=JSON)
 
 
-def _admit_unread(request: Request, services: Services, principal: Principal, *, judge: Judge) -> None:
+def _admit_unread(request: Request, services: Services, unread: Caller, *, judge: Judge) -> None:
     """Refuse on the headers alone: whoever sends an image at all needs two calls of a run that nobody knows yet."""
     default = timedelta(seconds=services.settings.deadline_seconds)
     deadline = preferred_wait(request.headers.get("Prefer")) or default
-    _admit(Caller(tenant=principal.tenant, run=_UNREAD), services, judge=judge, num_calls=2, deadline=deadline)
+    _admit(unread, services, judge=judge, num_calls=2, deadline=deadline, elapsed=timedelta())
 
 
-def _admit(caller: Caller, services: Services, *, judge: Judge, num_calls: int, deadline: timedelta) -> None:
+def _admit_read(order: _Order, services: Services, ticket: Ticket, *, judge: Judge, start: float) -> None:
+    """Refuse by what the request says, and by how long it took to come."""
+    ticket.is_queued()  # in its own way it stands no longer
+    elapsed = timedelta(seconds=time.perf_counter() - start)
+    calls = order.num_calls
+    _admit(order.caller, services, judge=judge, num_calls=calls, deadline=order.deadline, elapsed=elapsed)
+    services.on_the_way.learn(calls)
+    ticket.stands_for(calls, order.caller)
+
+
+def _admit(
+    caller: Caller, services: Services, *, judge: Judge, num_calls: int, deadline: timedelta, elapsed: timedelta
+) -> None:
     try:
         admit(
             judge,
             caller,
             num_calls=num_calls,
+            on_the_way=services.on_the_way.ahead_of(caller, num_calls),
             deadline=deadline,
+            elapsed=elapsed,
             max_queued_calls=services.settings.max_queued_calls,
         )
     except TooBusy as refusal:
@@ -174,10 +189,13 @@ async def _read_order(body: RewardBody, services: Services, principal: Principal
     )
 
 
-async def _judge(order: _Order, body: RewardBody, *, judge: Judge, images_of: ImageReader, start: float) -> _Judged:
+async def _judge(
+    order: _Order, body: RewardBody, *, judge: Judge, images_of: ImageReader, ticket: Ticket, start: float
+) -> _Judged:
     """Read the images, then ask; all within the deadline counted from `start`."""
     decode_start = time.perf_counter()
     images = await images_of.read_all(body.images)
+    ticket.is_queued()
     judge_start, identity = time.perf_counter(), judge.identity
     inquiry = Inquiry(
         judge=judge,

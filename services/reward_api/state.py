@@ -10,6 +10,7 @@ from services.reward_api.access import Access
 from services.reward_api.audit import AuditLog
 from services.reward_api.image_reader import ImageReader
 from services.reward_api.judge_access import JudgeAccess
+from services.reward_api.load import OnTheWay
 from services.reward_api.metrics import Metrics
 from services.reward_api.settings import Settings
 from services.storage.blobs import BlobStore
@@ -34,6 +35,7 @@ class Services:
     blobs: BlobStore
     audit: AuditLog
     images: ImageReader
+    on_the_way: OnTheWay
     judge: JudgeAccess
     canary: Canary | None
     """None = nobody watches for drift."""

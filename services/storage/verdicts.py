@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
-from sqlalchemy import Insert, select, update
+from sqlalchemy import Insert, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,6 +23,9 @@ _KEYS_PER_STATEMENT = 500
 
 _READERS_PER_GROUP = 100
 """One with few keys shall not wait long for many with many."""
+
+_READ = select(VerdictRow.key, VerdictRow.answer).where(VerdictRow.key.in_(bindparam("keys", expanding=True)))
+"""Built once: putting a statement together takes longer than running it."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,8 +77,7 @@ async def _read(session: AsyncSession, keys: Iterable[str]) -> dict[str, Answer]
     found: dict[str, Answer] = {}
     rest = iter(keys)
     while some := list(islice(rest, _KEYS_PER_STATEMENT)):
-        query = select(VerdictRow.key, VerdictRow.answer).where(VerdictRow.key.in_(some))
-        for key, encoded in await session.execute(query):
+        for key, encoded in await session.execute(_READ, {"keys": some}):
             answer = decode_answer(key, encoded)
             if answer is None:
                 _log.warning("stored verdict %s is damaged and will be judged again", key)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.reward_api.load import preferred_wait
+from services.judging.callers import Caller
+from services.reward_api.load import OnTheWay, preferred_wait
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,23 @@ async def test_an_idle_service_refuses_nobody_however_short_the_deadline(service
     answer = await ask(service, [one_group(0, "x")], {"a": png(0.2), "b": png(0.8)}, deadline_seconds=0.0001)
     assert answer.status_code == 200
     assert json.loads(answer.content)["results"][0]["error"]["type"] == "judge-timeout"
+
+
+def test_calls_on_the_way_stand_in_the_estimate_until_they_are_queued() -> None:
+    on_the_way, mine, yours = OnTheWay(), Caller(tenant="mine"), Caller(tenant="yours")
+    with on_the_way.enter(yours) as ticket:
+        ticket.stands_for(10, yours)
+        assert on_the_way.ahead_of(yours, 4) == 10  # first come, first served within a run
+        assert on_the_way.ahead_of(mine, 4) == 4  # fair shares between tenants
+        ticket.is_queued()
+        assert on_the_way.ahead_of(yours, 4) == 0
+        ticket.stands_for(3, yours)
+    assert on_the_way.ahead_of(yours, 4) == 0  # a request that ended, however it ended, holds nothing
+
+
+def test_an_unread_request_counts_as_large_as_requests_usually_are() -> None:
+    on_the_way, caller = OnTheWay(), Caller()
+    for _ in range(100):
+        on_the_way.learn(20)
+    with on_the_way.enter(caller):
+        assert on_the_way.ahead_of(caller, 1) == 20

@@ -75,6 +75,13 @@ class FairQueue(Generic[T]):
                 return item
         return None
 
+    def advance(self, item: T) -> None:
+        """Make a queued item the next of its run, whose turn comes no sooner for that; others are left alone."""
+        caller = self._callers.get(item)
+        if caller is not None:
+            run = self._classes[caller.call_class][caller.tenant].runs[caller.run]
+            run.costs.move_to_end(item, last=False)
+
     def remove(self, item: T) -> bool:
         """Drop an item whose caller left, at no charge to its flow; False if it is not queued."""
         if item not in self._callers:

@@ -66,7 +66,7 @@ class Scheduler:
         self._queue: FairQueue[Bundle] = FairQueue()
         self._queued_by_prefix: Counter[str] = Counter()
         self._judge: str | None = None
-        self._kept: set[Replica] = set()  # by those whose turn it is, while slots are given out
+        self._free: list[Replica] = []  # while slots are given out: those with some that nobody waits for
         self._wake_up: asyncio.TimerHandle | None = None
         self._will_dispatch = False
 
@@ -75,15 +75,18 @@ class Scheduler:
         """Calls that wait for a slot."""
         return self._queue.cost
 
-    def seconds_until_done(self, caller: Caller, num_calls: int) -> float:
-        """How long `num_calls` new calls of this caller would take from now; 0 while that is not known."""
+    def seconds_until_done(self, caller: Caller, num_calls: int, *, on_the_way: int = 0) -> float:
+        """How long `num_calls` new calls of this caller would take from now; 0 while that is not known.
+
+        `on_the_way` calls that are not queued yet will be served before them.
+        """
         now = asyncio.get_running_loop().time()
         available = [replica for replica in self._replicas if replica.is_available(now)]
         window = sum(replica.window.limit for replica in available)
         means = [replica.call_seconds.mean for replica in available if replica.call_seconds.mean is not None]
         if not window or not means:
             return 0.0
-        ahead = self._queue.work_ahead(caller, num_calls)
+        ahead = self._queue.work_ahead(caller, num_calls) + on_the_way
         return seconds_until_done(work_ahead=ahead, window=window, call_seconds=sum(means) / len(means))
 
     async def run(self, bundle: Bundle, call: Callable[[OpenAIBackend], Awaitable[T]]) -> T:
@@ -103,6 +106,7 @@ class Scheduler:
         finally:
             replica.prefixes.finish(bundle.prefix.digest, ok=has_answered)
             replica.end()
+            self._queue.advance(bundle)  # what followed a leader goes while the prefix is still remembered
             self.dispatch()
         replica.succeeded(sent_at=sent_at, was_full=was_full, now=now())
         self._observer.call_ended(replica=replica.name, seconds=now() - sent_at, failure=None)
@@ -113,9 +117,11 @@ class Scheduler:
     def dispatch(self) -> None:
         """Give out every slot that is free, in fair order."""
         self._will_dispatch = False
-        self._kept.clear()
-        while self._has_room() and (bundle := self._queue.pop(self._has_place)) is not None:
+        now = asyncio.get_running_loop().time()
+        self._free = [replica for replica in self._replicas if replica.is_available(now) and replica.room > 0]
+        while self._free and (bundle := self._queue.pop(self._has_place)) is not None:
             self._send(bundle)
+            self._free = [replica for replica in self._free if replica.room > 0]
         self._arrange_wake_up()
 
     def give_up(self, detail: str) -> None:
@@ -178,38 +184,31 @@ class Scheduler:
         if self._queued_by_prefix[bundle.prefix.digest] == 0:
             del self._queued_by_prefix[bundle.prefix.digest]
 
-    def _has_room(self) -> bool:
-        return any(replica.room > 0 and replica not in self._kept for replica in self._replicas)
-
     def _has_place(self, bundle: Bundle) -> bool:
         """Whether it can go now. If not, what is free is kept for it: single calls would never leave a pair room."""
+        if not self._free:
+            return False
         if self._route(bundle) is not None:
             return True
-        self._kept.update(replica for replica in self._open_to(bundle) if replica.room > 0)
+        kept = self._open_to(bundle)
+        self._free = [replica for replica in self._free if replica not in kept]
         return False
 
     def _route(self, bundle: Bundle) -> Replica | None:
         """Where it goes now, if anywhere: the least work comes first, and where it failed comes last."""
         num_calls = min(bundle.at_once, len(bundle.waiting))
-        free = [
-            replica
-            for replica in self._open_to(bundle)
-            if replica not in self._kept and (replica.in_flight == 0 or replica.room >= num_calls)
-        ]
+        able = [replica for replica in self._open_to(bundle) if replica.in_flight == 0 or replica.room >= num_calls]
         return min(
-            free, key=lambda replica: (replica is bundle.avoid, replica.in_flight, replica.num_dispatched), default=None
+            able, key=lambda replica: (replica is bundle.avoid, replica.in_flight, replica.num_dispatched), default=None
         )
 
     def _open_to(self, bundle: Bundle) -> list[Replica]:
-        """Where it may go when there is room: to its own replica alone, as long as that is there."""
-        now = asyncio.get_running_loop().time()
-        serving = [
-            replica
-            for replica in self._replicas
-            if replica.is_available(now) and replica.fingerprint == bundle.fingerprint
-        ]
-        if bundle.replica in serving and bundle.replica is not bundle.avoid:
-            serving = [bundle.replica]
+        """Where something is free for it: at its own replica alone, as long as that is there."""
+        own = bundle.replica
+        if own is not None and own is not bundle.avoid and _serves(own, bundle):
+            serving = [own] if own in self._free else []
+        else:
+            serving = [replica for replica in self._free if _serves(replica, bundle)]
         return [
             replica for replica in serving if replica.prefixes.state(bundle.prefix.digest) is not PrefixState.WARMING
         ]
@@ -263,6 +262,10 @@ class Scheduler:
         pauses = [replica.paused_until for replica in self._replicas if replica.paused_until > loop.time()]
         if pauses and len(self._queue):
             self._wake_up = loop.call_at(min(pauses), self.dispatch)
+
+
+def _serves(replica: Replica, bundle: Bundle) -> bool:
+    return replica.fingerprint == bundle.fingerprint and replica.is_available(asyncio.get_running_loop().time())
 
 
 def _live(bundle: Bundle) -> "list[asyncio.Future[Replica]]":

@@ -135,6 +135,13 @@ def test_a_run_that_waits_is_served_between_ever_new_runs_of_its_tenant():
     assert handed_out == "a0b1c2"
 
 
+def test_an_item_that_advances_is_the_next_of_its_run_and_gains_the_run_no_turn():
+    queue = filled(("a", ANNA, 1), ("b", ANNA, 1), ("c", ANNA, 1), ("x", BEN, 1), ("y", BEN, 1))
+    queue.advance("c")
+    queue.advance("not there")
+    assert drained(queue) == "cxayb"
+
+
 class AnyQueue(RuleBasedStateMachine):
     """Against a plain list of what is queued."""
 

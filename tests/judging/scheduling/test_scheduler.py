@@ -261,6 +261,19 @@ async def test_one_criterion_of_a_new_image_goes_ahead_of_the_many(desk) -> None
     await asyncio.gather(*tasks)
 
 
+async def test_the_criteria_of_an_image_follow_their_leader_before_the_next_image_begins(desk) -> None:
+    office = desk(window=2)
+    bundles = {name: office.bundle(at_once=1, prefix=replace(LONG, digest=name)) for name in "abcd"}
+    tasks = [office.ask(name, bundle) for name, bundle in bundles.items() for _ in range(4)]
+    begun: list[str] = []
+    while not all(task.done() for task in tasks):
+        await office.settle()
+        begun += office.names()
+        await office.release()
+    assert "".join(begun) == "ababababcdcdcdcd"
+    await asyncio.gather(*tasks)
+
+
 async def test_the_first_pair_of_a_run_goes_ahead_whole_and_the_rest_follow_it(desk) -> None:
     office = desk()
     tasks = [office.ask(f"{n}", bundle) for n in range(4) for bundle in [office.bundle(prefix=LONG)] for _ in range(2)]
