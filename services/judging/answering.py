@@ -113,6 +113,8 @@ class Answering:
             return replace(reply, outcome=await self._cache.put(ask.key, reply.outcome))
 
         reply = await self._flights.run(ask.key, look_up_or_ask)
+        if not leads and isinstance(reply.outcome, JudgeFailure) and reply.outcome.type.is_retryable:
+            reply = await self._flights.run(ask.key, look_up_or_ask)  # the other caller had less time than we have
         if not leads and reply.source is AnswerSource.JUDGE:
             reply = Reply(outcome=reply.outcome, source=AnswerSource.JOINED)
         return self._checked(reply)

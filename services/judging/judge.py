@@ -9,10 +9,10 @@ The one rule: a judge's fault never raises and never becomes a number; whatever 
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from services.judging.answering import Answering, Ask, AskLimits, Lookup, Reply
 from services.judging.answers import Answer, ChoiceAnswer, LabelAnswer
@@ -40,6 +40,12 @@ from services.judging.verdicts import join_answers, p_yes
 from shared_schemas.problems import FailureType
 from shared_schemas.reward import JudgeIdentity, Orders
 
+QuestionT = TypeVar("QuestionT")
+AnswerT = TypeVar("AnswerT")
+
+_PORTION = 64
+"""Questions that are prepared without a pause: about 15 ms."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JudgeLimits:
@@ -66,6 +72,17 @@ class _Question:
     names: tuple[str, ...]
     asks: tuple[Ask, ...]
     tasks: "list[asyncio.Task[Reply | None]]" = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sender:
+    """What all questions of one request have in common."""
+
+    caller: Caller
+    fingerprint: str
+    """The judge that is asked, from the first of them to the last."""
+    deadline: float
+    """Time of the event loop, seconds."""
 
 
 Outcome: TypeAlias = tuple[tuple[Asked, ...], Cost, JudgeFailure | None]
@@ -161,16 +178,22 @@ class Judge:
         `JudgeNotStartedError`, `ValueError` for a question without or with an unwanted source image, and what the cache
         raises; never for the judge's fault. Cancelling it cancels the calls that nobody else waits for.
         """
-        caller, until = caller or Caller(), _now() + deadline.total_seconds()
-        work = [self._pair_question(question, caller=caller, deadline=until) for question in questions]
-        lookup = self._look_up(work) if use_cache else None
-        for question, pair in zip(questions, work, strict=True):
-            num_first = 1 if _asks_one_order(question, orders) else 2
-            pair.tasks = [asyncio.create_task(self._answer(ask, lookup)) for ask in pair.asks[:num_first]]
-            if num_first == 1 and orders is Orders.ADAPTIVE:
-                pair.tasks.append(asyncio.create_task(self._if_in_doubt(pair, tie_margin, use_cache=use_cache)))
-        await _end_by(until, [task for pair in work for task in pair.tasks])
-        return [_pair_answer(*_outcome(pair, deadline)) for pair in work]
+        sender = self._sender(caller, deadline)
+
+        async def ask(some: Sequence[PairQuestion]) -> list[PairAnswer | JudgeFailure]:
+            work = [_pair_question(question, sender) for question in some]
+            lookup = self._look_up(work) if use_cache else None
+            for question, pair in zip(some, work, strict=True):
+                num_first = 1 if (lookup is None and _are_equal(question)) or _asks_one_order(question, orders) else 2
+                pair.tasks = [asyncio.create_task(self._answer(ask, lookup)) for ask in pair.asks[:num_first]]
+                if num_first == 1 and _are_equal(question):
+                    pair.tasks.append(asyncio.create_task(_same_answer(pair.tasks[0])))
+                elif num_first == 1 and orders is Orders.ADAPTIVE:
+                    pair.tasks.append(asyncio.create_task(self._if_in_doubt(pair, tie_margin, use_cache=use_cache)))
+            await _end_by(sender.deadline, [task for pair in work for task in pair.tasks])
+            return [_pair_answer(*_outcome(pair, deadline)) for pair in work]
+
+        return await _in_portions(questions, ask)
 
     async def rate(
         self,
@@ -185,51 +208,21 @@ class Judge:
         Raises like `compare`, and `ValueError` for a rubric without criteria. A judge without log-probabilities cannot
         say how well: `judge-lacks-log-probs`.
         """
-        caller, until = caller or Caller(), _now() + deadline.total_seconds()
-        work = [self._image_question(question, caller=caller, deadline=until) for question in questions]
-        lookup = self._look_up(work) if use_cache else None
-        for image in work:
-            image.tasks = [asyncio.create_task(self._answer(ask, lookup)) for ask in image.asks]
-        await _end_by(until, [task for image in work for task in image.tasks])
-        return [_image_answer(*_outcome(image, deadline)) for image in work]
+        sender = self._sender(caller, deadline)
 
-    def _pair_question(self, question: PairQuestion, *, caller: Caller, deadline: float) -> _Question:
-        """Both orders, the one to begin with in front."""
-        images = {FIRST_SECOND: (question.first, question.second), SECOND_FIRST: (question.second, question.first)}
-        names = (FIRST_SECOND, SECOND_FIRST) if _first_goes_first(question) else (SECOND_FIRST, FIRST_SECOND)
-        prompts = [
-            pair_prompt(question.prompt, *images[name], source=question.source, rubric=question.rubric)
-            for name in names
-        ]
-        return self._question(names, prompts, at_once=2, caller=caller, deadline=deadline)
+        async def ask(some: Sequence[ImageQuestion]) -> list[ImageAnswer | JudgeFailure]:
+            work = [_image_question(question, sender) for question in some]
+            lookup = self._look_up(work) if use_cache else None
+            for image in work:
+                image.tasks = [asyncio.create_task(self._answer(ask, lookup)) for ask in image.asks]
+            await _end_by(sender.deadline, [task for image in work for task in image.tasks])
+            return [_image_answer(*_outcome(image, deadline)) for image in work]
 
-    def _image_question(self, question: ImageQuestion, *, caller: Caller, deadline: float) -> _Question:
-        if not question.rubric.criteria:
-            raise ValueError("a rubric set without criteria cannot score an image")
-        prompts = [
-            criterion_prompt(
-                question.prompt, question.image, source=question.source, criterion=criterion, rubric=question.rubric
-            )
-            for criterion in question.rubric.criteria
-        ]
-        names = tuple(criterion.id for criterion in question.rubric.criteria)
-        return self._question(names, prompts, at_once=1, caller=caller, deadline=deadline)
+        return await _in_portions(questions, ask)
 
-    def _question(
-        self, names: tuple[str, ...], prompts: Sequence[JudgePrompt], *, at_once: int, caller: Caller, deadline: float
-    ) -> _Question:
-        fingerprint = self.identity.fingerprint
-        bundle = Bundle(caller=caller, fingerprint=fingerprint, at_once=at_once, prefix=_shared_prefix(prompts[0]))
-        asks = tuple(
-            Ask(
-                key=judgement_key(fingerprint, prompt, scope=caller.cache_scope),
-                prompt=prompt,
-                bundle=bundle,
-                deadline=deadline,
-            )
-            for prompt in prompts
-        )
-        return _Question(names=names, asks=asks)
+    def _sender(self, caller: Caller | None, deadline: timedelta) -> _Sender:
+        until = _now() + deadline.total_seconds()
+        return _Sender(caller=caller or Caller(), fingerprint=self.identity.fingerprint, deadline=until)
 
     def _look_up(self, work: Sequence[_Question]) -> Lookup:
         return self._answering.look_up([ask.key for question in work for ask in question.asks])
@@ -251,13 +244,73 @@ class Judge:
         return isinstance(answer, LabelAnswer) and bound is not None and abs(answer.log_odds) >= bound + tie_margin
 
 
+def _pair_question(question: PairQuestion, sender: _Sender) -> _Question:
+    """Both orders, the one to begin with in front."""
+    images = {FIRST_SECOND: (question.first, question.second), SECOND_FIRST: (question.second, question.first)}
+    names = (FIRST_SECOND, SECOND_FIRST) if _first_goes_first(question) else (SECOND_FIRST, FIRST_SECOND)
+    prompts = [
+        pair_prompt(question.prompt, *images[name], source=question.source, rubric=question.rubric) for name in names
+    ]
+    return _question(names, prompts, sender, at_once=2)
+
+
+def _image_question(question: ImageQuestion, sender: _Sender) -> _Question:
+    if not question.rubric.criteria:
+        raise ValueError("a rubric set without criteria cannot score an image")
+    prompts = [
+        criterion_prompt(
+            question.prompt, question.image, source=question.source, criterion=criterion, rubric=question.rubric
+        )
+        for criterion in question.rubric.criteria
+    ]
+    return _question(tuple(criterion.id for criterion in question.rubric.criteria), prompts, sender, at_once=1)
+
+
+def _question(names: tuple[str, ...], prompts: Sequence[JudgePrompt], sender: _Sender, *, at_once: int) -> _Question:
+    caller, fingerprint = sender.caller, sender.fingerprint
+    bundle = Bundle(caller=caller, fingerprint=fingerprint, at_once=at_once, prefix=_shared_prefix(prompts[0]))
+    keys = [judgement_key(fingerprint, prompt, scope=caller.cache_scope) for prompt in prompts]
+    asks = [
+        Ask(key=key, prompt=prompt, bundle=bundle, deadline=sender.deadline)
+        for key, prompt in zip(keys, prompts, strict=True)
+    ]
+    return _Question(names=names, asks=tuple(asks))
+
+
+async def _same_answer(first: "asyncio.Task[Reply | None]") -> Reply | None:
+    """The answer to the same prompt once more, at no cost."""
+    reply = await asyncio.shield(first)
+    return reply and Reply(outcome=reply.outcome, source=AnswerSource.JOINED)
+
+
+async def _in_portions(
+    questions: Sequence[QuestionT], ask: Callable[[Sequence[QuestionT]], Coroutine[Any, Any, list[AnswerT]]]
+) -> list[AnswerT]:
+    """Begin with so many at a time, so that other requests go in between; the answers in order."""
+    portions: list[asyncio.Task[list[AnswerT]]] = []
+    try:
+        for start in range(0, len(questions), _PORTION):
+            portions.append(asyncio.create_task(ask(questions[start : start + _PORTION])))
+            await asyncio.sleep(0)
+        return [answer for answers in await asyncio.gather(*portions) for answer in answers]
+    finally:
+        for portion in portions:
+            portion.cancel()
+        await asyncio.gather(*portions, return_exceptions=True)
+
+
 def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
 def _asks_one_order(question: PairQuestion, orders: Orders) -> bool:
     """Two equal images always need both orders: in one, whatever the judge prefers is its bias."""
-    return orders is not Orders.BOTH and question.first.digest != question.second.digest
+    return orders is not Orders.BOTH and not _are_equal(question)
+
+
+def _are_equal(question: PairQuestion) -> bool:
+    """Then both orders are one prompt, and one answer to it serves both."""
+    return question.first.digest == question.second.digest
 
 
 def _first_goes_first(question: PairQuestion) -> bool:
@@ -282,9 +335,10 @@ async def _end_by(until: float, tasks: "Sequence[asyncio.Task[Reply | None]]") -
     try:
         done, _ = await asyncio.wait(tasks, timeout=max(0.0, until - _now()), return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        for task in tasks:
+        late = [task for task in tasks if not task.done()]
+        for task in late:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*late, return_exceptions=True)
     for task in done:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error

@@ -15,6 +15,7 @@ carries no control token of a chat template.
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from services.judging.images import JudgeImage
@@ -171,6 +172,7 @@ def _task_description(rubric: RubricContent) -> list[str]:
     return [f"What the images are for:\n{fence('TASK', description)}"] if description else []
 
 
+@lru_cache(maxsize=64)
 def _system(rubric: RubricContent) -> str:
     blocks = [_SYSTEM[rubric.task], *_task_description(rubric)]
     if rubric.criteria:

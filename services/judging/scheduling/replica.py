@@ -103,6 +103,12 @@ class Replica:
             pause = min(retry_after, _LONGEST_RETRY_AFTER.total_seconds())
             self._paused_until = max(self._paused_until, now + pause)
 
+    def left(self, *, sent_at: float, usual_seconds: float, now: float) -> None:
+        """A caller gave up waiting for it: news about the replica, too, when that took ten times as long as a call."""
+        if now - sent_at >= max(10 * usual_seconds, 1.0):
+            self.window.on_congestion(sent_at=sent_at, now=now)
+            self._distrust(now)
+
     def identified(self, identity: BackendIdentity) -> None:
         """It is there and serves this."""
         self.identity = identity

@@ -103,6 +103,10 @@ class Scheduler:
             replica.failed(error, sent_at=sent_at, was_full=was_full, now=now())
             self._observer.call_ended(replica=replica.name, seconds=now() - sent_at, failure=error.type)
             raise
+        except asyncio.CancelledError:
+            usual = min((each.call_seconds.mean for each in self._replicas if each.call_seconds.mean), default=1.0)
+            replica.left(sent_at=sent_at, usual_seconds=usual, now=now())
+            raise
         finally:
             replica.prefixes.finish(bundle.prefix.digest, ok=has_answered)
             replica.end()
