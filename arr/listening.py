@@ -1,6 +1,7 @@
 """Serving an ASGI application: the port first, then the application, then one line that says where it is."""
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -16,11 +17,18 @@ class _AnnouncingServer(uvicorn.Server):
     """uvicorn, with a line of our own once requests are really answered."""
 
     announcement = ""
+    on_stop: Callable[[], None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then listen, then say so."""
         await super().startup(sockets)
         note(self.announcement)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say that it is over, then wait for the last answers."""
+        if self.on_stop is not None:
+            self.on_stop()
+        await super().shutdown(sockets)
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -35,8 +43,8 @@ def open_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run_app(app: Any, listener: socket.socket, *, name: str) -> None:
-    """Serve `app` (any ASGI application) until interrupted."""
+def run_app(app: Any, listener: socket.socket, *, name: str, on_stop: Callable[[], None] | None = None) -> None:
+    """Serve `app` (any ASGI application) until interrupted; `on_stop` is called before the last answers are awaited."""
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     config = uvicorn.Config(
@@ -48,6 +56,7 @@ def run_app(app: Any, listener: socket.socket, *, name: str) -> None:
         timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
     )
     server = _AnnouncingServer(config)
+    server.on_stop = on_stop
     server.announcement = f"The {name} answers at {url} (stop it with Ctrl-C)."
     with suppress(KeyboardInterrupt):  # uvicorn has shut down in order by then
         server.run(sockets=[listener])

@@ -9,10 +9,12 @@ from arr.export import export
 from arr.judge import judge
 from arr.judge_check import judge_check
 from arr.keys import keys_app
+from arr.pairs.command import pairs_app
 from arr.pixel_judge import pixel_judge
 from arr.rubrics import rubrics_app
 from arr.serve import serve
 from arr.train import train
+from arr.worker import worker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,9 +52,11 @@ def arr(
 
 app.command()(demo)
 app.command()(serve)
+app.command()(worker)
 app.command()(judge)
 app.command("judge-check")(judge_check)
 app.add_typer(rubrics_app)
+app.add_typer(pairs_app)
 app.add_typer(keys_app)
 app.command()(train)
 app.command()(export)

@@ -41,9 +41,12 @@ def serve(
     ARR_API_KEYS=.arr/keys.json arr serve --host 0.0.0.0
     ```
     """
+    import asyncio
+
     from arr.listening import open_socket, run_app
+    from arr.worker import KINDS, beside_the_service, load_kinds
     from services.reward_api.app import create_app
-    from services.reward_api.settings import SettingsError, load_settings
+    from services.reward_api.settings import SettingsError, WorkerPlace, load_settings
     from services.telemetry import configure_logging
 
     given = {"host": host, "port": port, "data_dir": data_dir, "judge_urls": judge_url}
@@ -54,7 +57,10 @@ def serve(
     _ensure_writable(settings.data_dir)
     configure_logging(settings.log_level)
     listener = open_socket(settings.host, settings.port)
-    run_app(create_app(settings), listener, name="reward service")
+    stopping = asyncio.Event()
+    companion = beside_the_service(load_kinds(KINDS)) if settings.worker is WorkerPlace.INLINE else None
+    app = create_app(settings, companion=companion, stopping=stopping)
+    run_app(app, listener, name="reward service", on_stop=stopping.set)
 
 
 def _ensure_writable(folder: Path) -> None:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -90,7 +91,7 @@ async def _under_pressure(plan: Plan, folder: Path) -> JudgeReport:
                 judge=_in_words(plan.small_judge),
                 pictures=_pictures(plan.small_side),
                 fairness=fairness,
-                overload=await _overload(bench, plan),
+                overload=await _overload(replace(bench, window=plan.rows_window), plan),
             )
 
 
@@ -118,9 +119,9 @@ async def _overload(bench: Bench, plan: Plan) -> Overload:
 
 async def _on_vllm(plan: Plan, folder: Path, judge: Server) -> JudgeReport:
     """Every way of asking a real server."""
-    async with _bench(plan.side, plan, folder, judge, window=plan.vllm_window, settings=VLLM_SERVICE) as bench:
+    async with _bench(plan.small_side, plan, folder, judge, window=plan.vllm_window, settings=VLLM_SERVICE) as bench:
         rows = await all_rows(bench, plan.counts, on_row=_tell)
-    return JudgeReport(judge=f"vLLM, model {bench.direct.model}", pictures=_pictures(plan.side), rows=rows)
+    return JudgeReport(judge=f"vLLM, model {bench.direct.model}", pictures=_pictures(plan.small_side), rows=rows)
 
 
 @asynccontextmanager

@@ -46,7 +46,7 @@ class Plan:
     """Clients at a time."""
     repeated_pairs: int
     small_side: int
-    """Of the pictures where many requests count, not large ones."""
+    """Of the pictures under pressure and on vLLM: there the CPU is for many requests, not for large ones."""
     small_judge: JudgeShape
     num_runs: int
     """Clients that share the judge."""
@@ -68,7 +68,7 @@ def _window(warm_up: float, measured: float) -> Window:
 USUAL = Plan(
     side=512,
     rows_judge=JudgeShape(capacity=2),
-    rows_window=_window(1.5, 6.0),
+    rows_window=_window(1.0, 4.0),
     counts=(1, 8, 64),
     repeated_pairs=32,
     small_side=128,
@@ -80,7 +80,7 @@ USUAL = Plan(
     overload_factor=10.0,
     overload_deadline=timedelta(seconds=2),
     overload_lasts=timedelta(seconds=10),
-    vllm_window=_window(1.0, 5.0),
+    vllm_window=_window(2.0, 5.0),
 )
 
 QUICK = Plan(

@@ -1,7 +1,9 @@
 """`AsyncRewardClient`: the same calls for asyncio; images are encoded off the event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -9,13 +11,17 @@ import httpx
 
 from reward_client import calls
 from reward_client.calls import Call, read_answer
+from reward_client.datasets import UPLOAD_DEADLINE, Row, image_contents, rows_as_json_lines
 from reward_client.groups import CandidateGroup
+from reward_client.jobs import JobWatch, ignore_progress
 from reward_client.requests import RewardOptions, prepare_reward
 from reward_client.result import RewardResult
 from reward_client.retries import Deadline, RetryPolicy, backoff, no_answer, non_blocking
 from reward_client.rubrics import identity_of_newest, identity_of_version, identity_without_rubric
 from reward_client.transport import ask_environment_for_proxies, credentials, service_url
+from shared_schemas.datasets import Dataset
 from shared_schemas.health import Readiness
+from shared_schemas.jobs import Job, JobState
 from shared_schemas.judgements import Judgement, JudgementDetail
 from shared_schemas.reward import CachePolicy, Orders, RewardScheme, Run
 from shared_schemas.rubrics import (
@@ -159,6 +165,72 @@ class AsyncRewardClient:
             page = await self._send(calls.judgement_page(run=run, rubric=rubric, before=page.next))
             for judgement in page.items:
                 yield judgement
+
+    async def upload_dataset(
+        self,
+        rows: Iterable[Row],
+        images: Mapping[str, bytes | Path],
+        *,
+        deadline: timedelta = UPLOAD_DEADLINE,
+    ) -> Dataset:
+        """Store labelled rows and the PNG, JPEG or WebP files that they name; the same rows again are the same dataset.
+
+        Files are read while they are sent. `deadline` is for the whole upload with all its attempts. Raises
+        `RequestRejected` when the service finds faults, each named in `.problem.errors`; `ValueError` or `TypeError`
+        for rows that are no JSON and names that cannot be sent; `OSError` for a file that cannot be read.
+        """
+        pairs = await asyncio.to_thread(rows_as_json_lines, rows)
+        return await self._send(calls.upload_dataset(pairs, image_contents(images), deadline=deadline))
+
+    async def dataset(self, dataset_id: int) -> Dataset:
+        """What is known about one dataset."""
+        return await self._send(calls.dataset(dataset_id))
+
+    async def datasets(self) -> AsyncIterator[Dataset]:
+        """The datasets of the key's tenant (of all, with the scope `admin`), newest first; pages come as needed."""
+        page = await self._send(calls.dataset_page(None))
+        for dataset in page.items:
+            yield dataset
+        while page.next is not None:
+            page = await self._send(calls.dataset_page(page.next))
+            for dataset in page.items:
+                yield dataset
+
+    async def job(self, job_id: int) -> Job:
+        """How far a job is, and what came of it."""
+        return await self._send(calls.job(job_id))
+
+    async def jobs(self, *, state: JobState | None = None, kind: str | None = None) -> AsyncIterator[Job]:
+        """The jobs of the key's tenant (of all, with the scope `admin`), newest first; pages come as needed."""
+        page = await self._send(calls.job_page(state=state, kind=kind, before=None))
+        for job in page.items:
+            yield job
+        while page.next is not None:
+            page = await self._send(calls.job_page(state=state, kind=kind, before=page.next))
+            for job in page.items:
+                yield job
+
+    async def wait_for_job(
+        self,
+        job_id: int,
+        *,
+        on_progress: Callable[[Job], None] = ignore_progress,
+        deadline: timedelta | None = None,
+    ) -> Job:
+        """Return the job once it is final, whether it succeeded or not; `on_progress` sees it whenever it changes.
+
+        Raises `TimeoutError` after `deadline`; the job goes on then. None = wait for as long as it takes.
+        """
+        watch = JobWatch(on_progress, deadline=deadline)
+        while True:
+            pause = watch.look(await self.job(job_id))
+            if pause is None:
+                return watch.job
+            await asyncio.sleep(pause.total_seconds())
+
+    async def cancel_job(self, job_id: int) -> Job:
+        """Stop a job: at once when it waits, within seconds when it runs. A final job stays as it is."""
+        return await self._send(calls.cancel_job(job_id))
 
     async def readiness(self) -> Readiness:
         """Whether the service can judge now, and who judges."""

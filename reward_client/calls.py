@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -16,7 +16,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from reward_client.errors import ProtocolError, RequestRejected, ServiceUnavailable
 from reward_client.retries import WorthRetryingError, is_worth_retrying, retry_after
+from shared_schemas.datasets import Dataset, DatasetPage
 from shared_schemas.health import Readiness
+from shared_schemas.jobs import Job, JobPage, JobState
 from shared_schemas.judgements import JudgementDetail, JudgementPage
 from shared_schemas.problems import Problem
 from shared_schemas.reward import RewardRequest, RewardResponse
@@ -33,7 +35,7 @@ from shared_schemas.rubrics import (
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-File = tuple[str, tuple[str, bytes, str]]
+File = tuple[str, tuple[str, bytes | IO[bytes], str]]
 """httpx's notation of a part: field name, (file name, content, media type)."""
 
 
@@ -131,6 +133,41 @@ def judgement_page(*, run: str | None, rubric: str | None, before: int | None) -
     wanted = {"run": run, "rubric": rubric, "before": None if before is None else str(before)}
     params = {name: value for name, value in wanted.items() if value is not None}
     return Call(method="GET", path="/judgements", params=params, read=_model(JudgementPage))
+
+
+def upload_dataset(pairs: bytes, images: Mapping[str, bytes | IO[bytes]], *, deadline: timedelta) -> Call[Dataset]:
+    """`POST /datasets`. Safe to repeat: equal rows are the same dataset."""
+    files: list[File] = [("pairs", ("pairs.jsonl", pairs, "application/jsonl"))]
+    files += [(name, (name, content, "application/octet-stream")) for name, content in images.items()]
+    return Call(method="POST", path="/datasets", files=tuple(files), deadline=deadline, read=_model(Dataset))
+
+
+def dataset(dataset_id: int) -> Call[Dataset]:
+    """`GET /datasets/{id}`."""
+    return Call(method="GET", path=f"/datasets/{dataset_id}", read=_model(Dataset))
+
+
+def dataset_page(before: int | None) -> Call[DatasetPage]:
+    """`GET /datasets`, one page of it, newest first."""
+    params = {} if before is None else {"before": str(before)}
+    return Call(method="GET", path="/datasets", params=params, read=_model(DatasetPage))
+
+
+def job(job_id: int) -> Call[Job]:
+    """`GET /jobs/{id}`."""
+    return Call(method="GET", path=f"/jobs/{job_id}", read=_model(Job))
+
+
+def job_page(*, state: JobState | None, kind: str | None, before: int | None) -> Call[JobPage]:
+    """`GET /jobs`, one page of it, newest first."""
+    wanted = {"state": state, "kind": kind, "before": None if before is None else str(before)}
+    params = {name: str(value) for name, value in wanted.items() if value is not None}
+    return Call(method="GET", path="/jobs", params=params, read=_model(JobPage))
+
+
+def cancel_job(job_id: int) -> Call[Job]:
+    """`POST /jobs/{id}/cancel`. Safe to repeat: a job is cancelled once."""
+    return Call(method="POST", path=f"/jobs/{job_id}/cancel", read=_model(Job))
 
 
 def readiness() -> Call[Readiness]:

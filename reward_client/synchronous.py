@@ -1,6 +1,9 @@
 """`RewardClient`: blocking calls over one pool of connections; may be shared between threads."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -8,13 +11,17 @@ import httpx
 
 from reward_client import calls
 from reward_client.calls import Call, read_answer
+from reward_client.datasets import UPLOAD_DEADLINE, Row, image_contents, rows_as_json_lines
 from reward_client.groups import CandidateGroup
+from reward_client.jobs import JobWatch, ignore_progress
 from reward_client.requests import RewardOptions, prepare_reward
 from reward_client.result import RewardResult
 from reward_client.retries import Deadline, RetryPolicy, backoff, blocking, no_answer
 from reward_client.rubrics import identity_of_newest, identity_of_version, identity_without_rubric
 from reward_client.transport import ask_environment_for_proxies, credentials, service_url
+from shared_schemas.datasets import Dataset
 from shared_schemas.health import Readiness
+from shared_schemas.jobs import Job, JobState
 from shared_schemas.judgements import Judgement, JudgementDetail
 from shared_schemas.reward import CachePolicy, Orders, RewardScheme, Run
 from shared_schemas.rubrics import (
@@ -154,6 +161,68 @@ class RewardClient:
         while page.next is not None:
             page = self._send(calls.judgement_page(run=run, rubric=rubric, before=page.next))
             yield from page.items
+
+    def upload_dataset(
+        self,
+        rows: Iterable[Row],
+        images: Mapping[str, bytes | Path],
+        *,
+        deadline: timedelta = UPLOAD_DEADLINE,
+    ) -> Dataset:
+        """Store labelled rows and the PNG, JPEG or WebP files that they name; the same rows again are the same dataset.
+
+        Files are read while they are sent. `deadline` is for the whole upload with all its attempts. Raises
+        `RequestRejected` when the service finds faults, each named in `.problem.errors`; `ValueError` or `TypeError`
+        for rows that are no JSON and names that cannot be sent; `OSError` for a file that cannot be read.
+        """
+        pairs = rows_as_json_lines(rows)
+        return self._send(calls.upload_dataset(pairs, image_contents(images), deadline=deadline))
+
+    def dataset(self, dataset_id: int) -> Dataset:
+        """What is known about one dataset."""
+        return self._send(calls.dataset(dataset_id))
+
+    def datasets(self) -> Iterator[Dataset]:
+        """The datasets of the key's tenant (of all, with the scope `admin`), newest first; pages come as needed."""
+        page = self._send(calls.dataset_page(None))
+        yield from page.items
+        while page.next is not None:
+            page = self._send(calls.dataset_page(page.next))
+            yield from page.items
+
+    def job(self, job_id: int) -> Job:
+        """How far a job is, and what came of it."""
+        return self._send(calls.job(job_id))
+
+    def jobs(self, *, state: JobState | None = None, kind: str | None = None) -> Iterator[Job]:
+        """The jobs of the key's tenant (of all, with the scope `admin`), newest first; pages come as needed."""
+        page = self._send(calls.job_page(state=state, kind=kind, before=None))
+        yield from page.items
+        while page.next is not None:
+            page = self._send(calls.job_page(state=state, kind=kind, before=page.next))
+            yield from page.items
+
+    def wait_for_job(
+        self,
+        job_id: int,
+        *,
+        on_progress: Callable[[Job], None] = ignore_progress,
+        deadline: timedelta | None = None,
+    ) -> Job:
+        """Return the job once it is final, whether it succeeded or not; `on_progress` sees it whenever it changes.
+
+        Raises `TimeoutError` after `deadline`; the job goes on then. None = wait for as long as it takes.
+        """
+        watch = JobWatch(on_progress, deadline=deadline)
+        while True:
+            pause = watch.look(self.job(job_id))
+            if pause is None:
+                return watch.job
+            time.sleep(pause.total_seconds())
+
+    def cancel_job(self, job_id: int) -> Job:
+        """Stop a job: at once when it waits, within seconds when it runs. A final job stays as it is."""
+        return self._send(calls.cancel_job(job_id))
 
     def readiness(self) -> Readiness:
         """Whether the service can judge now, and who judges."""

@@ -7,8 +7,8 @@ class Scope(StrEnum):
     """What a key allows; `admin` allows everything."""
 
     REWARD = "reward"
-    """Ask for rewards, read rubric sets, read the judgements of the own tenant."""
+    """Ask for rewards, read rubric sets, read the judgements and datasets of the own tenant."""
     RUBRICS = "rubrics"
-    """Publish versions, move aliases, read rubric sets."""
+    """Publish versions, move aliases, read rubric sets, upload and read datasets of the own tenant."""
     ADMIN = "admin"
     """All of it, and the judgements of every tenant."""

@@ -17,8 +17,9 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
+from services.judging.pixel_rules import Pixels
 from services.judging.png_chunks import InvalidImageError, parse_png
-from services.judging.png_pixels import Pixels, decode_rgb
+from services.judging.png_pixels import decode_rgb
 
 __all__ = ["InvalidImageError", "JudgeImage", "image_digest", "read_png"]
 
@@ -75,12 +76,19 @@ def read_png(
     images; ICC profiles that are not RGB or do not fit the pixels; `cICP` colours other than sRGB.
     """
     file = parse_png(data, max_pixels=max_pixels, max_side=max_side)
-    pixels = decode_rgb(file)
+    plain_png = file.stripped() if file.is_plain_rgb else None
+    return image_of_pixels(decode_rgb(file), judge_max_pixels=judge_max_pixels, png=plain_png)
+
+
+def image_of_pixels(pixels: Pixels, *, judge_max_pixels: int | None = None, png: bytes | None = None) -> JudgeImage:
+    """Upright RGB pixels uint8 [H, W, 3] as the judge gets them: scaled down where there are too many, else exact.
+
+    `png` is a file of exactly these pixels, where there is one.
+    """
     height, width, _ = pixels.shape
     if judge_max_pixels is not None and width * height > judge_max_pixels:
         return _scaled_down(pixels, judged_size(width, height, max_pixels=judge_max_pixels))
-    png = file.stripped() if file.is_plain_rgb else _encode(pixels)
-    return JudgeImage(digest=image_digest(pixels), width=width, height=height, png=png)
+    return JudgeImage(digest=image_digest(pixels), width=width, height=height, png=png or _encode(pixels))
 
 
 def image_digest(pixels: Pixels, *, processing: str = PROCESSING) -> str:

@@ -1,6 +1,7 @@
 """From a sound PNG to upright 8-bit RGB on white.
 
-Owns every rule that changes a pixel; the container was checked in `png_chunks` before.
+Owns what PNG means by its samples; the container was checked in `png_chunks` before, and the rules that every format
+shares are in `pixel_rules`.
 
 The one rule: Pillow decodes a file that was written here and holds nothing but pixels, and the arithmetic is exact.
 """
@@ -9,35 +10,13 @@ import io
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image
 
+from services.judging.pixel_rules import MAX_PROFILE_BYTES, Pixels, Samples, blend_with_white, to_srgb, turn_upright
 from services.judging.png_chunks import ColourType, InvalidImageError, PngFile, write_png
-
-Pixels: TypeAlias = NDArray[np.uint8]
-Samples: TypeAlias = NDArray[np.unsignedinteger[Any]]
-
-_MAX_PROFILE_BYTES = 1 << 20
-"""ICC profiles in the wild are below 600 kB; a larger one is a decompression bomb."""
-
-_ROWS_AT_ONCE = 256
-"""Exact blending needs 8 bytes per sample; in bands that is a few MB instead of eight times the image."""
-
-_EXIF_ORIENTATION = 0x0112
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""EXIF orientation → what turns the stored pixels upright; 1 already is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,13 +36,13 @@ def decode_rgb(file: PngFile) -> Pixels:
     raster = _raster(file)
     colour, full = raster.colour, raster.full
     if profile := file.ancillary.get(b"iCCP"):
-        colour, full = _to_srgb(_scale_to_8_bits(colour, full), profile), 255
+        colour, full = to_srgb(_scale_to_8_bits(colour, full), _inflate_profile(profile)), 255
     if raster.alpha is None:
         pixels = _scale_to_8_bits(colour, full)
     else:
-        pixels = _blend_with_white(colour, full, raster.alpha, raster.full)
+        pixels = blend_with_white(colour, full, raster.alpha, raster.full)
     rgb = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-    return _turn_upright(rgb, file.ancillary.get(b"eXIf"))
+    return turn_upright(rgb, file.ancillary.get(b"eXIf"))
 
 
 def _raster(file: PngFile) -> _Raster:
@@ -155,50 +134,10 @@ def _scale_to_8_bits(samples: Samples, full: int) -> Pixels:
     return ((samples.astype(np.uint32) * 510 + full) // (2 * full)).astype(np.uint8)
 
 
-def _blend_with_white(colour: Samples, full_colour: int, alpha: Samples, full_alpha: int) -> Pixels:
-    """round(255 · (c·a + (1 − a))) with c and a as fractions of full, [H, W, C]."""
-    denominator = full_colour * full_alpha
-    blended = np.empty(colour.shape, np.uint8)
-    for top in range(0, len(colour), _ROWS_AT_ONCE):
-        rows = slice(top, top + _ROWS_AT_ONCE)
-        c, a = colour[rows].astype(np.int64), alpha[rows, :, np.newaxis].astype(np.int64)
-        numerator = 255 * (c * a + full_colour * (full_alpha - a))
-        blended[rows] = (2 * numerator + denominator) // (2 * denominator)
-    return blended
-
-
-def _to_srgb(pixels: Pixels, chunk: bytes) -> Pixels:
-    """Convert 8-bit RGB or grey [H, W, C] from the chunk's ICC profile to sRGB; only RGB profiles are understood."""
+def _inflate_profile(chunk: bytes) -> bytes:
+    """The ICC profile in an iCCP chunk (PNG section 11.3.3.3): a name, the compression method, a zlib stream."""
     _name, _, rest = chunk.partition(b"\0")
     try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(zlib.decompressobj().decompress(rest[1:], _MAX_PROFILE_BYTES)))
-        if profile.profile.xcolor_space.strip() != "RGB" or pixels.shape[2] != 3:
-            raise InvalidImageError("the PNG has an ICC profile that is not RGB; convert it to sRGB first")
-        converted = ImageCms.profileToProfile(Image.fromarray(pixels), profile, ImageCms.createProfile("sRGB"))
-    except (OSError, zlib.error, ImageCms.PyCMSError):
-        raise InvalidImageError("the PNG has a damaged or oversized ICC profile") from None
-    return np.asarray(converted)
-
-
-def _turn_upright(pixels: Pixels, exif: bytes | None) -> Pixels:
-    orientation = 1 if exif is None else _orientation(exif)
-    if orientation not in _UPRIGHT:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).transpose(_UPRIGHT[orientation]))
-
-
-def _orientation(exif: bytes) -> int:
-    """The orientation entry of the first TIFF directory (EXIF 2.32, section 4.6), 1 when there is none."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    try:
-        if order is None:
-            raise InvalidImageError("the PNG has a damaged EXIF chunk")
-        (directory,) = struct.unpack_from(f"{order}I", exif, 4)
-        (num_entries,) = struct.unpack_from(f"{order}H", exif, directory)
-        for entry in range(num_entries):
-            tag, _type, _count, value = struct.unpack_from(f"{order}HHIH", exif, directory + 2 + 12 * entry)
-            if tag == _EXIF_ORIENTATION:
-                return int(value)
-    except struct.error:
-        raise InvalidImageError("the PNG has a damaged EXIF chunk") from None
-    return 1
+        return zlib.decompressobj().decompress(rest[1:], MAX_PROFILE_BYTES)
+    except zlib.error:
+        raise InvalidImageError("the image has a damaged ICC profile") from None

@@ -44,8 +44,13 @@ class Principal:
 
     @property
     def sees_all_tenants(self) -> bool:
-        """Whether the judgements of others may be read, too."""
+        """Whether the judgements and datasets of others may be read, too."""
         return Scope.ADMIN in self.scopes
+
+    @property
+    def visible_tenant(self) -> str | None:
+        """Whose things may be read; none = everybody's."""
+        return None if self.sees_all_tenants else self.tenant
 
     def may(self, any_of: tuple[Scope, ...]) -> bool:
         """Whether one of these scopes is among its own."""

@@ -1,12 +1,13 @@
 """The ASGI app: routes, middleware and error handlers around the services that `composition` opens."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from services.reward_api import health, judgements, reward, rubrics
+from services.reward_api import datasets, health, jobs, judgements, reward, rubrics
 from services.reward_api.access import Access
 from services.reward_api.composition import open_services
 from services.reward_api.errors import install_error_handlers
@@ -15,14 +16,18 @@ from services.reward_api.metrics import Metrics
 from services.reward_api.middleware import BodyLimit, RequestContext
 from services.reward_api.openapi import DocumentedApi
 from services.reward_api.settings import Settings
-from services.reward_api.state import LifespanState
+from services.reward_api.state import LifespanState, Services
 
-_BYTES_PER_MIB = 1024 * 1024
+Companion = Callable[[Services], AbstractAsyncContextManager[object]]
+"""What runs in the app's process beside it, from its start to its stop, on the same services: a worker."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(
+    settings: Settings, *, companion: Companion | None = None, stopping: asyncio.Event | None = None
+) -> FastAPI:
     """Build the service. Nothing but the key file is read before the app starts (ASGI lifespan).
 
+    Set `stopping` when the process is told to stop, and streams end at once instead of holding it up.
     Raises `KeyFileError` when the settings name a key file that cannot be used.
     """
     metrics = Metrics()
@@ -30,7 +35,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[LifespanState]:
-        async with open_services(settings, metrics, access) as services:
+        async with (
+            open_services(settings, metrics, access, stopping=stopping) as services,
+            nullcontext() if companion is None else companion(services),
+        ):
             yield {"services": services}
 
     app = DocumentedApi(
@@ -40,11 +48,12 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
     )
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_mb * _BYTES_PER_MIB)
+    own_limits = {"/datasets": settings.max_dataset_bytes}
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, max_bytes_below=own_limits)
     if settings.api_keys is None:
         app.add_middleware(LoopbackHosts)
     app.add_middleware(RequestContext, metrics=metrics)
     install_error_handlers(app)
-    for part in (reward, rubrics, judgements, health):
+    for part in (reward, rubrics, datasets, judgements, jobs, health):
         app.include_router(part.router)
     return app

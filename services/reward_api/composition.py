@@ -14,6 +14,7 @@ from services.judging.judge import Judge, JudgeLimits
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
 from services.reward_api.access import Access
 from services.reward_api.audit import AuditLog
+from services.reward_api.dataset_intake import DatasetIntake
 from services.reward_api.image_reader import ImageReader
 from services.reward_api.judge_access import JudgeAccess
 from services.reward_api.load import OnTheWay
@@ -22,6 +23,9 @@ from services.reward_api.settings import Settings
 from services.reward_api.state import Services
 from services.storage.blobs import BlobStore
 from services.storage.database import Database
+from services.storage.dataset_checks import DatasetLimits
+from services.storage.datasets import DatasetRepository
+from services.storage.jobs import JobRepository
 from services.storage.judgements import JudgementRepository
 from services.storage.redis_verdicts import RedisVerdictCache
 from services.storage.rubrics import RubricRepository
@@ -31,7 +35,9 @@ _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, metrics: Metrics, access: Access) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, metrics: Metrics, access: Access, *, stopping: asyncio.Event | None = None
+) -> AsyncIterator[Services]:
     """Everything the endpoints share, for as long as the app runs; closed in the opposite order."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
@@ -44,6 +50,7 @@ async def open_services(settings: Settings, metrics: Metrics, access: Access) ->
         judgements = JudgementRepository(database)
         audit = _build_audit(settings, judgements, blobs)
         await stack.enter_async_context(audit.open())
+        datasets = DatasetRepository(database, blobs)
         judge = _build_judge(settings, cache, metrics)
         access_to_judge = JudgeAccess(judge)
         await stack.enter_async_context(access_to_judge.open())
@@ -57,12 +64,16 @@ async def open_services(settings: Settings, metrics: Metrics, access: Access) ->
             redis=redis,
             rubrics=RubricRepository(database),
             judgements=judgements,
+            jobs=JobRepository(database),
+            datasets=datasets,
+            intake=_build_intake(settings, datasets),
             blobs=blobs,
             audit=audit,
             images=_build_image_reader(settings),
             on_the_way=OnTheWay(),
             judge=access_to_judge,
             canary=canary,
+            stopping=stopping or asyncio.Event(),
         )
 
 
@@ -77,6 +88,16 @@ def _build_image_reader(settings: Settings) -> ImageReader:
         max_side=settings.max_image_side,
         judge_max_pixels=settings.judge_max_pixels,
     )
+
+
+def _build_intake(settings: Settings, datasets: DatasetRepository) -> DatasetIntake:
+    limits = DatasetLimits(
+        max_prompt_chars=settings.max_prompt_chars,
+        max_image_pixels=settings.max_image_pixels,
+        max_image_side=settings.max_image_side,
+    )
+    folder = settings.data_dir / "uploads"
+    return DatasetIntake(datasets, folder=folder, max_bytes=settings.max_dataset_bytes, limits=limits)
 
 
 def _build_judge(settings: Settings, cache: VerdictCache, metrics: Metrics) -> Judge:

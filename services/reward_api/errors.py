@@ -2,10 +2,12 @@
 
 ApiError
 ├── InvalidRequest (422)      ├── UnknownImage   ├── UnusedImage   ├── InvalidImage
-│                             ├── PromptTooLong  └── TaskMismatch
+│                             ├── PromptTooLong  ├── TaskMismatch  └── InvalidDataset
 ├── Unauthenticated (401, carries WWW-Authenticate)          ├── Forbidden (403)
-├── UnknownRubric (404)       ├── UnknownJudgement (404)     ├── AliasChanged (412)
-├── BodyTooLarge (413)        ├── UnsupportedMediaType (415) ├── StorageFull (507)
+├── UnknownRubric (404)       ├── UnknownJudgement (404)     ├── UnknownJob (404)
+├── UnknownDataset (404)      ├── AliasChanged (412)
+├── BodyTooSlow (408)         ├── BodyTooLarge (413)         ├── UnsupportedMediaType (415)
+├── StorageFull (507)
 └── Overloaded (429)          └── Unavailable (503): both carry Retry-After
 
 The framework's own refusals (unknown route, wrong method …) and storage errors are translated into the same documents.
@@ -99,6 +101,12 @@ class TaskMismatch(InvalidRequest):
     type = ProblemType.TASK_MISMATCH
 
 
+class InvalidDataset(InvalidRequest):
+    """Labelled data has faults."""
+
+    type = ProblemType.INVALID_DATASET
+
+
 class Unauthenticated(ApiError):
     """The request carries no API key that is good."""
 
@@ -130,6 +138,20 @@ class UnknownJudgement(ApiError):
     type = ProblemType.UNKNOWN_JUDGEMENT
 
 
+class UnknownJob(ApiError):
+    """No such job, or it is another tenant's."""
+
+    status = HTTPStatus.NOT_FOUND
+    type = ProblemType.UNKNOWN_JOB
+
+
+class UnknownDataset(ApiError):
+    """No such dataset or image in it, or it is another tenant's."""
+
+    status = HTTPStatus.NOT_FOUND
+    type = ProblemType.UNKNOWN_DATASET
+
+
 class AliasChanged(ApiError):
     """A precondition on an alias does not hold."""
 
@@ -142,6 +164,13 @@ class BodyTooLarge(ApiError):
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     type = ProblemType.BODY_TOO_LARGE
+
+
+class BodyTooSlow(ApiError):
+    """The body comes too slowly."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    type = ProblemType.BODY_TOO_SLOW
 
 
 class UnsupportedMediaType(ApiError):

@@ -45,7 +45,7 @@ async def list_judgements(
 ) -> JudgementPage:
     """What was judged, newest first: every pair, and every image with all its criteria, failures too."""
     return await services.judgements.page(
-        tenant=_visible_tenant(principal),
+        tenant=principal.visible_tenant,
         run=run,
         rubric=None if rubric is None else _rubric_filter(rubric),
         before=before,
@@ -58,7 +58,7 @@ async def get_judgement(
     id: Annotated[int, Path(ge=1, le=MAX_ID)], services: ServicesDep, principal: Reader
 ) -> JudgementDetail:
     """One judgement with all that is needed to judge it again: what the rubric set said, and the images where kept."""
-    judgement = await services.judgements.get(id, tenant=_visible_tenant(principal))
+    judgement = await services.judgements.get(id, tenant=principal.visible_tenant)
     if judgement is None:
         raise UnknownJudgement(f"there is no judgement {id}")
     try:
@@ -67,10 +67,6 @@ async def get_judgement(
         raise Unavailable("the kept images cannot be read") from error
     fields = judgement.model_dump() | {"images_kept": bool(images)}
     return JudgementDetail(**fields, rubric_content=content, images=images)
-
-
-def _visible_tenant(principal: Principal) -> str | None:
-    return None if principal.sees_all_tenants else principal.tenant
 
 
 def _rubric_filter(text: str) -> RubricReference | str:

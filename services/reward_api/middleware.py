@@ -3,21 +3,30 @@
 Plain ASGI, so that bodies stream and disconnects are seen by the endpoints.
 """
 
+import asyncio
 import logging
 import re
 import time
 import uuid
+from collections.abc import Mapping
+from datetime import timedelta
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.reward_api.errors import BodyTooLarge, unexpected_error_response
+from services.reward_api.errors import BodyTooLarge, BodyTooSlow, unexpected_error_response
 from services.reward_api.metrics import Metrics
 from services.telemetry import request_context
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+
+BODY_PATIENCE = timedelta(seconds=30)
+"""How long a body may take, besides a second for every `_SLOWEST_BYTES_PER_SECOND` bytes that have come: a client that
+sends a byte now and then is cut off, one that sends a large body over a slow line is not."""
+
+_SLOWEST_BYTES_PER_SECOND = 100_000
 
 _log = logging.getLogger(__name__)
 
@@ -57,35 +66,58 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Refuses bodies above a limit: by their announced length before reading, and by counting while reading."""
+    """Refuses bodies above a limit, by their announced length and by counting while reading, and bodies that crawl."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        max_bytes_below: Mapping[str, int] | None = None,
+        patience: timedelta = BODY_PATIENCE,
+    ) -> None:
+        """`max_bytes_below` has limits of their own for a path and all paths below it: `{"/datasets": …}`."""
         self._app = app
         self._max_bytes = max_bytes
+        self._max_bytes_below = max_bytes_below or {}
+        self._patience = patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] == "http":
-            receive = self._limited(receive, announced=Headers(scope=scope).get("Content-Length", ""))
+            announced = Headers(scope=scope).get("Content-Length", "")
+            max_bytes = self._limit_for(scope["path"])
+            receive = _limited(receive, announced=announced, max_bytes=max_bytes, patience=self._patience)
         await self._app(scope, receive, send)
 
-    def _limited(self, receive: Receive, *, announced: str) -> Receive:
-        num_bytes = 0
+    def _limit_for(self, path: str) -> int:
+        for prefix, max_bytes in self._max_bytes_below.items():
+            if path == prefix or path.startswith(f"{prefix}/"):
+                return max_bytes
+        return self._max_bytes
 
-        async def counting() -> Message:
-            nonlocal num_bytes
-            if announced.isdecimal() and int(announced) > self._max_bytes:
-                raise self._refusal()
-            message = await receive()
-            num_bytes += len(message.get("body", b""))
-            if num_bytes > self._max_bytes:
-                raise self._refusal()
-            return message
 
-        return counting
+def _limited(receive: Receive, *, announced: str, max_bytes: int, patience: timedelta) -> Receive:
+    """`receive` that raises `BodyTooLarge` when more is announced, or comes, and `BodyTooSlow` until all has come."""
+    num_bytes, is_whole, begun = 0, False, time.monotonic()
 
-    def _refusal(self) -> BodyTooLarge:
-        return BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")
+    async def counting() -> Message:
+        nonlocal num_bytes, is_whole
+        if announced.isdecimal() and int(announced) > max_bytes:
+            raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+        seconds = patience.total_seconds() + num_bytes / _SLOWEST_BYTES_PER_SECOND
+        try:
+            async with asyncio.timeout(None if is_whole else begun + seconds - time.monotonic()):
+                message = await receive()
+        except TimeoutError as error:
+            raise BodyTooSlow(f"no more than {num_bytes} bytes of the body came in {seconds:.1f} s") from error
+        is_whole = not message.get("more_body", False)
+        num_bytes += len(message.get("body", b""))
+        if num_bytes > max_bytes:
+            raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+        return message
+
+    return counting
 
 
 class _Answer:

@@ -1,4 +1,4 @@
-"""The OpenAPI document where the framework cannot know: problems, API keys, and the multipart body of `/reward`."""
+"""The OpenAPI document where the framework cannot know: problems, API keys, and multipart bodies."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -8,11 +8,14 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from services.judging.dataset_images import ImageFormat
 from services.reward_api.access import SECURITY_SCHEME
+from services.reward_api.dataset_intake import ARCHIVE
 from services.reward_api.errors import ApiError, Forbidden, InvalidRequest, Unauthenticated, Unavailable
 from services.reward_api.multipart import MULTIPART
 from services.reward_api.request_body import IMAGES, JSON, META
 from services.reward_api.tensors import SAFETENSORS
+from services.storage.dataset_rows import ROWS
 from shared_schemas.problems import PROBLEM_MEDIA_TYPE, Problem, ProblemType
 from shared_schemas.reward import RewardRequest
 
@@ -65,6 +68,31 @@ def reward_answers() -> Responses:
     """Documentation of the answer's other form."""
     tensors = {"type": "string", "format": "binary", "description": "The rewards as tensors; see docs/api.md."}
     return {int(HTTPStatus.OK): {"content": {SAFETENSORS: {"schema": tensors}}}}
+
+
+def dataset_body() -> dict[str, Any]:
+    """`openapi_extra` for the body of `POST /datasets`: `pairs` and one part per image, or one `archive`."""
+    binary = {"type": "string", "format": "binary"}
+    by_parts = {
+        "type": "object",
+        "required": [ROWS],
+        "properties": {ROWS: {"type": "string", "description": "Rows as JSON Lines or a JSON array; see docs/api.md."}},
+        "additionalProperties": binary | {"description": "A PNG, JPEG or WebP file, named as in the rows."},
+    }
+    in_one = {
+        "type": "object",
+        "required": [ARCHIVE],
+        "properties": {ARCHIVE: binary | {"description": "A tar, tar.gz or zip with `pairs.jsonl` and the images."}},
+        "additionalProperties": False,
+    }
+    return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": {"oneOf": [by_parts, in_one]}}}}}
+
+
+def dataset_image() -> Responses:
+    """Documentation of an image file as the answer."""
+    schema = {"type": "string", "format": "binary"}
+    content = {format.media_type: {"schema": schema} for format in ImageFormat}
+    return {int(HTTPStatus.OK): {"description": "The file", "content": content}}
 
 
 def _reward_as_json() -> dict[str, Any]:

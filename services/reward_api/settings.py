@@ -18,6 +18,8 @@ from shared_schemas.messages import first_refusal
 
 ENV_PREFIX = "ARR_"
 
+_BYTES_PER_MIB = 1024 * 1024
+
 _HTTP_URL = TypeAdapter(AnyHttpUrl)
 
 
@@ -36,6 +38,13 @@ class AuditImages(StrEnum):
     NONE = "none"
     SAMPLE = "sample"
     ALL = "all"
+
+
+class WorkerPlace(StrEnum):
+    """Who does jobs."""
+
+    INLINE = "inline"
+    NONE = "none"
 
 
 class SettingsError(Exception):
@@ -79,12 +88,20 @@ class Settings(BaseSettings):
     """Whose images are kept for a replay: `none`, `sample` (one judgement in a hundred) or `all`."""
     audit_days: int = Field(default=30, ge=0)
     """How long judgements are kept; 0 = for ever."""
+    worker: WorkerPlace = WorkerPlace.INLINE
+    """Who does jobs: `inline` = this service, in its own process; `none` = `arr worker` processes beside it."""
+    worker_jobs: int = Field(default=2, ge=1, le=64)
+    """Jobs that one worker does at once."""
+    job_lease_seconds: float = Field(default=30.0, ge=0.1, le=3600.0)
+    """How long a worker may be silent before its jobs are begun again by another."""
     host: str = "127.0.0.1"
     """Address to listen on; loopback only, unless there are API keys."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on."""
     max_body_mb: int = Field(default=256, ge=1, le=4096)
     """Largest request body, MiB."""
+    max_dataset_mb: int = Field(default=4096, ge=1)
+    """Largest dataset, MiB: the body of its upload, and what an archive unpacks to."""
     max_image_pixels: int = Field(default=16_000_000, ge=1)
     """Largest image, width × height."""
     max_image_side: int = Field(default=8192, ge=1)
@@ -178,6 +195,16 @@ class Settings(BaseSettings):
     def resolved_blob_url(self) -> str:
         """The URL given, or a folder in the data dir."""
         return self.blob_url or str(self.data_dir / "blobs")
+
+    @property
+    def max_body_bytes(self) -> int:
+        """`max_body_mb` in bytes."""
+        return self.max_body_mb * _BYTES_PER_MIB
+
+    @property
+    def max_dataset_bytes(self) -> int:
+        """`max_dataset_mb` in bytes."""
+        return self.max_dataset_mb * _BYTES_PER_MIB
 
     @property
     def uses_pixel_judge(self) -> bool:

@@ -1,5 +1,6 @@
 """What the endpoints of one app share: built once when it starts, typed, handed in as a dependency."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
@@ -8,6 +9,7 @@ from fastapi import Depends, Request
 from services.judging.canary import Canary
 from services.reward_api.access import Access
 from services.reward_api.audit import AuditLog
+from services.reward_api.dataset_intake import DatasetIntake
 from services.reward_api.image_reader import ImageReader
 from services.reward_api.judge_access import JudgeAccess
 from services.reward_api.load import OnTheWay
@@ -15,6 +17,8 @@ from services.reward_api.metrics import Metrics
 from services.reward_api.settings import Settings
 from services.storage.blobs import BlobStore
 from services.storage.database import Database
+from services.storage.datasets import DatasetRepository
+from services.storage.jobs import JobRepository
 from services.storage.judgements import JudgementRepository
 from services.storage.redis_verdicts import RedisVerdictCache
 from services.storage.rubrics import RubricRepository
@@ -32,6 +36,9 @@ class Services:
     """None = verdicts are remembered in the database."""
     rubrics: RubricRepository
     judgements: JudgementRepository
+    jobs: JobRepository
+    datasets: DatasetRepository
+    intake: DatasetIntake
     blobs: BlobStore
     audit: AuditLog
     images: ImageReader
@@ -39,6 +46,8 @@ class Services:
     judge: JudgeAccess
     canary: Canary | None
     """None = nobody watches for drift."""
+    stopping: asyncio.Event
+    """Set when the process is about to stop: an answer that would last for long ends now."""
 
 
 class LifespanState(TypedDict):

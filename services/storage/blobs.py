@@ -98,6 +98,11 @@ def rubric_blob(digest: str) -> str:
     return _name("rubrics", digest, "json")
 
 
+def dataset_blob(digest: str) -> str:
+    """Name of the image file of a dataset whose bytes have `digest`: PNG, JPEG or WebP, as it came."""
+    return _name("datasets", digest, "image")
+
+
 def _name(folder: str, digest: str, suffix: str) -> str:
     """Folders by the first two hexadecimal digits: no folder holds more than 1/256 of the blobs."""
     value = digest.removeprefix("sha256:")

@@ -2,7 +2,8 @@
 
 StorageError
 ├── UnknownRubricError   no such rubric set, version or alias
-└── AliasChangedError    the alias is not where the caller believed it was
+├── AliasChangedError    the alias is not where the caller believed it was
+└── StaleWorkerError     the job is another worker's now, or nobody's
 """
 
 
@@ -16,3 +17,7 @@ class UnknownRubricError(StorageError):
 
 class AliasChangedError(StorageError):
     """A compare-and-set lost: the alias is not where the caller believed it was."""
+
+
+class StaleWorkerError(StorageError):
+    """A worker wrote about a job that is not its own any more: its lease lapsed, or the job became final."""

@@ -51,22 +51,7 @@ class RubricRepository:
         for a number are told apart by the primary key; the loser tries the next one.
         """
         async with self._database.writing() as session:
-            of_name = select(RubricVersionRow).where(RubricVersionRow.name == name)
-            existing = await session.scalar(of_name.where(RubricVersionRow.digest == content.digest))
-            if existing is not None:
-                return _version(existing), False
-            newest = await session.scalar(of_name.with_only_columns(func.max(RubricVersionRow.version)))
-            row = RubricVersionRow(
-                name=name,
-                version=(newest or 0) + 1,
-                digest=content.digest,
-                content=content.model_dump(mode="json"),
-                provenance=dict(provenance),
-                created=datetime.now(UTC),
-            )
-            session.add(row)
-            await session.flush()
-            return _version(row), True
+            return await publish_version(session, name, content, provenance=provenance)
 
     async def get(self, name: str, version: int | None = None) -> RubricVersion:
         """One version, or the newest. Raises `UnknownRubricError`."""
@@ -145,6 +130,31 @@ class RubricRepository:
             if row is None:
                 raise UnknownRubricError(f"rubric set {name!r} has no alias {alias!r}")
             await session.delete(row)
+
+
+async def publish_version(
+    session: AsyncSession, name: str, content: RubricContent, *, provenance: Mapping[str, Any]
+) -> tuple[RubricVersion, bool]:
+    """What `RubricRepository.publish` does, in a transaction that is already open.
+
+    Raises `sqlalchemy.exc.IntegrityError` when another publisher took the number, which cannot happen on SQLite.
+    """
+    of_name = select(RubricVersionRow).where(RubricVersionRow.name == name)
+    existing = await session.scalar(of_name.where(RubricVersionRow.digest == content.digest))
+    if existing is not None:
+        return _version(existing), False
+    newest = await session.scalar(of_name.with_only_columns(func.max(RubricVersionRow.version)))
+    row = RubricVersionRow(
+        name=name,
+        version=(newest or 0) + 1,
+        digest=content.digest,
+        content=content.model_dump(mode="json"),
+        provenance=dict(provenance),
+        created=datetime.now(UTC),
+    )
+    session.add(row)
+    await session.flush()
+    return _version(row), True
 
 
 def _check(allowed: AliasPrecondition, row: RubricAliasRow | None, *, name: str, alias: str) -> None:

@@ -122,3 +122,74 @@ class JudgementRow(Table):
     answers: Mapped[list[dict[str, object]]] = mapped_column(JSON)
     error: Mapped[str | None] = mapped_column(String(64))
     images_kept: Mapped[bool]
+
+
+class JobRow(Table):
+    """One job: what was asked for, who works on it, how far it is and what came of it."""
+
+    __tablename__ = "jobs"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's way; the id of a row is given once
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    created: Mapped[datetime] = mapped_column(UtcDateTime)
+    kind: Mapped[str] = mapped_column(String(64))
+    tenant: Mapped[str] = mapped_column(String(128))
+    parameters: Mapped[dict[str, object]] = mapped_column(JSON)
+    seed: Mapped[int] = mapped_column(BigInteger)
+    request_digest: Mapped[str] = mapped_column(String(71))
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    reason: Mapped[str | None] = mapped_column(String(64))
+    cancel_requested: Mapped[bool]
+    attempt: Mapped[int]
+    num_lost: Mapped[int]
+    worker: Mapped[str | None] = mapped_column(String(128))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    started: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    stages: Mapped[list[dict[str, object]]] = mapped_column(JSON)
+    judge_calls: Mapped[int] = mapped_column(BigInteger)
+    tokens: Mapped[int] = mapped_column(BigInteger)
+    result: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
+    error_detail: Mapped[str | None] = mapped_column(Text)
+    revision: Mapped[int]
+
+
+class DatasetSummaryRow(Table):
+    """What is known about one dataset without reading its rows."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (UniqueConstraint("tenant", "digest"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(128))
+    digest: Mapped[str] = mapped_column(String(71))
+    task: Mapped[str] = mapped_column(String(16))
+    num_rows: Mapped[int]
+    num_pairs: Mapped[int] = mapped_column(BigInteger)
+    num_ties: Mapped[int] = mapped_column(BigInteger)
+    num_images: Mapped[int]
+    num_bytes: Mapped[int] = mapped_column(BigInteger)
+    created: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class DatasetContentRow(Table):
+    """One labelled row of a dataset, at its place."""
+
+    __tablename__ = "dataset_rows"
+    __table_args__ = (ForeignKeyConstraint(["dataset_id"], ["datasets.id"]),)
+
+    dataset_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[dict[str, object]] = mapped_column(JSON)
+
+
+class DatasetImageRow(Table):
+    """One image file that rows of a dataset show; the file itself is a blob."""
+
+    __tablename__ = "dataset_images"
+    __table_args__ = (ForeignKeyConstraint(["dataset_id"], ["datasets.id"]),)
+
+    dataset_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    digest: Mapped[str] = mapped_column(String(71), primary_key=True, index=True)
+    format: Mapped[str] = mapped_column(String(16))
+    num_bytes: Mapped[int] = mapped_column(BigInteger)

@@ -45,6 +45,7 @@ def import_all(package: str) -> str:
         ("services.judging", (*MODELS, "fastapi", "trainer", "sqlalchemy")),
         ("services.storage", (*SERVERS, *MODELS, "trainer", "openai")),
         ("services.reward_api", (*MODELS, "trainer", "reward_client")),
+        ("services.rubric_worker", (*SERVERS, "torch", "diffusers", "transformers", "trainer", "reward_client")),
         ("trainer.algorithms", ("diffusers", "accelerate", "peft", "httpx", "services")),
     ],
 )

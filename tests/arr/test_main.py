@@ -9,7 +9,19 @@ from typer.testing import Result
 
 from arr.main import app
 
-COMMANDS = {"serve", "judge", "judge-check", "rubrics", "keys", "train", "export", "demo", "pixel-judge"}
+COMMANDS = {
+    "serve",
+    "worker",
+    "judge",
+    "judge-check",
+    "rubrics",
+    "pairs",
+    "keys",
+    "train",
+    "export",
+    "demo",
+    "pixel-judge",
+}
 
 
 def test_every_promised_command_exists() -> None:

@@ -1,5 +1,6 @@
 """`arr serve` and `arr pixel-judge` as real processes."""
 
+import asyncio
 import os
 import re
 import signal
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from services.storage.database import Database
+from services.storage.jobs import JobRepository
+from shared_schemas.jobs import Job
 
 ANNOUNCEMENT = re.compile(r"answers at (http://\S+)")
 
@@ -73,6 +78,26 @@ def test_a_service_announces_its_address_once_it_answers_and_stops_in_order(
     assert ready.json()["pixel_judge"] is True
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 0
+
+
+def test_somebody_who_follows_a_job_does_not_hold_up_the_end(
+    start: Callable[..., tuple["subprocess.Popen[str]", str]], tmp_path: Path
+) -> None:
+    process, url = start("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), ARR_WORKER="none")
+    job = asyncio.run(queue_a_job(tmp_path / "data"))
+    with httpx.stream("GET", f"{url}/jobs/{job.id}/events", timeout=60) as answer:
+        chunks = answer.iter_text()
+        assert "event: job" in next(chunks)
+        process.send_signal(signal.SIGINT)
+        assert "".join(chunks) == ""  # ends in order: a connection that is cut raises
+    assert process.wait(timeout=20) == 0
+
+
+async def queue_a_job(data_dir: Path) -> Job:
+    database = await Database.open(f"sqlite+aiosqlite:///{data_dir / 'arr.db'}")
+    job, _ = await JobRepository(database).create("unknown", tenant="local", parameters={})
+    await database.close()
+    return job
 
 
 def test_rubrics_survive_a_restart(start: Callable[..., tuple["subprocess.Popen[str]", str]], tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ async def test_a_queue_of_nameless_requests_refuses_no_run_that_has_nothing_queu
     running, judge, png, ask, eventually
 ) -> None:
     images = {"a": png(0.2), "b": png(0.8)}
-    async with running(max_judge_window=2, deadline_seconds=0.5) as client:
+    async with running(max_judge_window=2, deadline_seconds=3.0) as client:
         await client.post("/rubrics/t2i/versions", json={"content": {"task": "t2i"}})
         await ask(client, [one_group(0, "so that it is known how long a call takes")], images, deadline_seconds=60)
         groups = [one_group(index, f"HOLD {index}") for index in range(1000)]

@@ -159,7 +159,7 @@ async def test_none_judges_without_a_rubric_whatever_the_task(service, ask, png,
 
 async def test_what_is_not_judged_by_the_deadline_has_failed(service, ask, png) -> None:
     groups = [PAIR, PAIR | {"id": "slow", "prompt": "HOLD"}]
-    answer = await ask(service, groups, {"a": png(1.0), "b": png(0.0)}, deadline_seconds=1.0)
+    answer = await ask(service, groups, {"a": png(1.0), "b": png(0.0)}, deadline_seconds=3.0)
     done, slow = parsed(answer).results
     assert done.status == "scored"
     assert slow.error is not None

@@ -22,6 +22,7 @@ CONTENT = RubricContent(task=Task.T2I, criteria=(Criterion(id="light", theme="Li
 def meta_of(options: RewardOptions, *groups: CandidateGroup) -> dict[str, Any]:
     _, (_, meta, media_type) = prepare_reward(groups or [PAIR], options).call.files[0]
     assert media_type == "application/json"
+    assert isinstance(meta, bytes)
     fields: dict[str, Any] = json.loads(meta)
     return fields
 
