@@ -17,7 +17,7 @@ from benchmarks.processes import Server
 Ask: TypeAlias = Callable[[], Awaitable[Sample]]
 """One request of one client."""
 
-_LONGEST_WARM_UP = timedelta(seconds=6)
+_LONGEST_WARM_UP = timedelta(seconds=4)
 """Whoever is not answered by then is measured all the same."""
 
 _MOMENT = timedelta(milliseconds=50)

@@ -73,7 +73,7 @@ def request_body() -> bytes:
         for number in range(NUM_GROUPS)
         for first, second in [(names[number % NUM_PICTURES], names[(number + 1 + number // 16 % 15) % NUM_PICTURES])]
     ]
-    meta = json.dumps({"rubric": "light@none", "groups": groups, "deadline_seconds": 4.0}).encode()
+    meta = json.dumps({"rubric": "light@none", "groups": groups, "deadline_seconds": 3.0}).encode()
     parts = {"meta": meta, **dict(zip(names, photo_like_pngs(NUM_PICTURES, side=SIDE), strict=True))}
     head = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
     return b"".join(head % (name.encode(), data) for name, data in parts.items()) + b"--x--\r\n"

@@ -54,7 +54,7 @@ async def test_any_text_reaches_the_judge_as_it_is_and_never_as_a_token(serve, r
     num_prompts = 0
     async with running(f"{serve(judge.app)}/v1") as service:
         for _ in range(scale):
-            batch = questions.batch(150)
+            batch = questions.batch(100)
             for group in batch.groups:
                 group["prompt"] = hostile_prompt(dice)
             judge.questions.clear()

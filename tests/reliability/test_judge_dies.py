@@ -21,7 +21,7 @@ async def test_pairs_finished_before_the_cut_are_kept_and_the_rest_has_failed(se
         num_answers = dice.randrange(batch.num_calls // 4)
         async with cable_to(judge_url) as cable, running(cable.url) as service:
             cable.cut_after(num_answers)
-            cut_off = tally.add(batch, await service.ask(batch, deadline_seconds=3.0))
+            cut_off = tally.add(batch, await service.ask(batch, deadline_seconds=2.0))
             assert cable.is_cut
             cable.mend()
             await service.until_metric("arr_judge_replica_up", 1)
@@ -47,7 +47,7 @@ async def test_another_replica_judges_what_the_lost_one_has_not(serve, running, 
     judge_url = serve(FlawedJudge().app)
     async with cable_to(judge_url) as one, cable_to(judge_url) as other, running(one.url, other.url) as service:
         for lost in (one, other) * scale:
-            batch = questions.batch(100)
+            batch = questions.batch(60)
             lost.cut_after(dice.randrange(batch.num_calls // 3))
             tally.add(batch, await service.ask(batch))
             assert lost.is_cut
@@ -71,7 +71,7 @@ async def test_a_judge_killed_and_started_again_costs_time_and_no_pair(start, ru
         judge.kill()
         return batch, asked
 
-    one, other = start_judge(), start_judge()
+    one, other = await asyncio.gather(asyncio.to_thread(start_judge), asyncio.to_thread(start_judge))
     async with running(f"{one.url}/v1", f"{other.url}/v1") as service:
         for _ in range(scale):
             batch, asked = await ask_and_kill(service, one)
@@ -80,7 +80,7 @@ async def test_a_judge_killed_and_started_again_costs_time_and_no_pair(start, ru
             assert {result.status for result in with_a_replica.results} == {"scored"}
 
             batch, asked = await ask_and_kill(service, other)
-            one, other = start_judge(one.port), start_judge(other.port)
+            one, other = await asyncio.gather(*(asyncio.to_thread(start_judge, each.port) for each in (one, other)))
             alone = tally.add(batch, await asked)
             await service.until_metric("arr_judge_replica_up", 2)
             again = tally.add(batch, await service.ask(batch))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from tests.reliability.flawed_judge import FlawedJudge, Judgement, sound
 from tests.reliability.questions import Questions, Tally
 
-STORM_SECONDS = 3.0
+STORM_SECONDS = 2.5
 RECOVERY_SECONDS = 10.0
 NUM_CLIENTS = 6
 

@@ -16,7 +16,7 @@ from tests.reliability.questions import Questions, Tally
 
 Trouble: TypeAlias = Callable[[RedisServer], None]
 
-ROUNDS = 4
+ROUNDS = 3
 """New requests of each client; one more asks again what the first one asked."""
 NUM_CLIENTS = 3
 

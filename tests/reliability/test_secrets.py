@@ -50,7 +50,7 @@ def test_no_secret_is_logged_or_answered_whatever_goes_wrong(serve, start, tmp_p
     )
     judge.flaw = quote_the_request
     seen: list[httpx.Response] = []
-    for wrong in (401, 429, 500):
+    for wrong in (401, 500):
         status = [wrong] * 100
         for header in (f"Bearer {token}", f"Bearer {token}x", f"Basic {token}", token):
             seen.append(
