@@ -18,6 +18,7 @@ import pytest
 import uvicorn
 
 from arr.service_process import running_service
+from tests.postgres_server import PostgresServer, running_postgres
 
 if TYPE_CHECKING:
     from trainer.config import TrainConfig
@@ -90,12 +91,38 @@ def serve() -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL, with a new database for everybody who asks."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind: what is stored knows no difference."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'arr.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+@pytest.fixture(scope="session")
 def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a real FluxPipeline of a few hundred thousand random parameters."""
     from arr.demo.tiny_flux import build_random_tiny_flux
 
     directory = tmp_path_factory.mktemp("models") / "tiny-flux"
     build_random_tiny_flux(directory, seed=0)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a real StableDiffusion3Pipeline of a million random parameters."""
+    from arr.demo.tiny_sd3 import random_sd3_pipeline
+
+    directory = tmp_path_factory.mktemp("models") / "tiny-sd3"
+    random_sd3_pipeline(seed=0).save_pretrained(directory)
     return directory
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from shared_schemas.rubrics import RubricReference
+from shared_schemas.reward import MAX_PAIRWISE_CANDIDATES, Scheme
+from shared_schemas.rubrics import Mode, RubricReference
 from trainer.errors import ConfigError
 
 RUNTIME_KEYS: dict[str, bool | set[str]] = {
@@ -38,7 +39,7 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """Which pipeline is trained, and how it samples during training."""
 
-    family: Literal["flux"] = "flux"
+    family: Literal["flux", "sd3"] = "flux"
     """Which policy file drives it."""
     path: str
     """Directory (or hub id) that the diffusers pipeline's `from_pretrained` takes."""
@@ -49,9 +50,9 @@ class ModelConfig(Section):
     num_inference_steps: Annotated[int, Field(ge=2)] = 8
     """Denoising steps T of a rollout and of an evaluation sample."""
     guidance_scale: float = 3.5
-    """Guidance embedding; keep it equal to the one used after training."""
+    """FLUX's guidance embedding, or the scale of classifier-free guidance (`sd3`); the same as after training."""
     max_sequence_length: Positive = 512
-    """Tokens the T5 prompt is padded to."""
+    """Tokens the T5 prompt is padded to; 256 is usual for `sd3`."""
     gradient_checkpointing: bool = False
     """Trade a second forward pass for memory."""
 
@@ -79,14 +80,14 @@ class RolloutConfig(Section):
 
     prompts_per_step: Positive = 32
     """Groups P per training step."""
-    candidates: Literal[2] = 2
-    """Candidates G per prompt."""
+    candidates: Annotated[int, Field(ge=2, le=64)] = 2
+    """Candidates G per prompt; up to 8 can be compared pair by pair."""
     micro_batches: Positive = 4
     """Each is sampled in one batch, posted for reward while the next is sampled, and trained on as sampled."""
-    step: Literal["cps"] = "cps"
-    """The stochastic sampler."""
+    step: Literal["cps", "dance", "flow"] = "cps"
+    """The stochastic sampler: coefficients-preserving, DanceGRPO's (RPO's reference) or Flow-GRPO's."""
     eta: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
-    """Noise level of the sampler."""
+    """Noise level of the sampler; usual are 0.9 for `cps`, 0.3 for `dance` and 0.7 for `flow`."""
     same_initial_noise: bool = True
     """Candidates of one prompt start from the same noise and part along the way."""
 
@@ -111,12 +112,19 @@ class RewardConfig(Section):
     """The reward service."""
     rubric: Annotated[str, AfterValidator(_refuse_unreadable_reference)]
     """`name@alias`, `name@3` or `name`; resolved once and pinned by digest for the whole run."""
+    mode: Mode | None = None
+    """`pairwise`: candidates are compared; `pointwise`: each is scored alone. Empty = as the rubric set is used."""
+    scheme: Scheme | None = None
+    """How verdicts become rewards: `binary` or `rank`, `win_rate`, `margin`, `score` (pointwise). Empty = `binary` for
+    two candidates, `rank` for more, `score` for pointwise judging."""
     preferred: float = 1.0
-    """Reward of the preferred candidate."""
+    """Reward of the best candidate, for `binary` and `rank`."""
     dispreferred: float = -1.0
-    """Reward of the other one. The paper's −0.1 is available; −1.0 measured better (docs/experiments.md)."""
+    """Reward of the worst one. The paper's −0.1 is available; −1.0 measured better (docs/experiments.md)."""
     tie_margin: Annotated[float, Field(ge=0.0)] | None = None
     """Nats; |margin| below it is a tie and leaves the loss. Empty = the service's default."""
+    tie_score: Annotated[float, Field(ge=0.0)] | None = None
+    """The same for pointwise scores. Empty = 0."""
     deadline_seconds: Annotated[float, Field(gt=0.0, le=3600.0)] = 120.0
     """How long one request may take, retries included."""
     max_failed_fraction: Fraction = 0.25
@@ -140,8 +148,11 @@ class LossConfig(Section):
     """β of the exact Gaussian KL to the adapter-off model."""
     advantage_clip: Annotated[float, Field(gt=0.0)] = 5.0
     """Advantages are clipped to ± this."""
-    centre_advantages: bool = True
-    """Subtract the mean reward of the group."""
+    baseline: Literal["none", "group"] = "group"
+    """What is subtracted from a reward: nothing, or the mean of its group."""
+    scale: Literal["none", "group", "batch"] = "none"
+    """What it is divided by: nothing, the group's standard deviation (GRPO), or that of the whole step. Groups of equal
+    rewards leave the loss where there is a scale."""
     reduction: Literal["mean", "sum"] = "mean"
     """Over the dimensions of a latent, for log-probabilities and KL alike; clip range and KL weight depend on it."""
 
@@ -201,6 +212,18 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _the_scheme_fits_the_group(self) -> Self:
+        scheme, mode, num_candidates = self.reward.scheme, self.reward.mode, self.rollout.candidates
+        if scheme is Scheme.BINARY and num_candidates != 2:
+            raise ValueError(f"reward.scheme = binary is for 2 candidates; rollout.candidates is {num_candidates}")
+        if scheme is Scheme.SCORE and mode is Mode.PAIRWISE:
+            raise ValueError("reward.scheme = score is for pointwise judging; a pair has no scores")
+        if mode is Mode.PAIRWISE and num_candidates > MAX_PAIRWISE_CANDIDATES:
+            most = MAX_PAIRWISE_CANDIDATES
+            raise ValueError(f"up to {most} candidates are compared pairwise; rollout.candidates is {num_candidates}")
+        return self
 
     def shaping_values(self) -> dict[str, Any]:
         """What shapes the weights, as JSON values: a run goes on, and is exported, with the same ones only."""

@@ -22,6 +22,8 @@ class VerdictSummary:
     """Nats; positive = the judge favours what it sees first."""
     consistent_fraction: float | None
     """Pairs whose two orders name the same winner."""
+    mean_score: float | None
+    """Of all candidates, 0 to 1; null unless each was scored alone."""
 
     @classmethod
     def of(cls, results: Sequence[GroupResult]) -> Self:
@@ -35,6 +37,7 @@ class VerdictSummary:
             mean_abs_margin=mean_of_known(None if pair.margin is None else abs(pair.margin) for pair in pairs),
             mean_position_bias=mean_of_known(pair.position_bias for pair in pairs),
             consistent_fraction=mean_of_known(pair.consistent for pair in pairs),
+            mean_score=mean_of_known(score for result in results for score in result.scores or ()),
         )
 
 
@@ -57,8 +60,10 @@ class UpdateRecord:
     """max |ratio − 1|; 0 as long as a rollout is trained on once."""
     kl: float | None
     """Mean KL per denoising step, reduced as `loss.reduction` says; null when it has no weight."""
+    num_flat: int
+    """Scored groups that left the loss because their rewards are equal."""
     skipped: bool
-    """True when no group was scored: there is nothing to learn from, and the optimizer did not step."""
+    """True when no group counted: there is nothing to learn from, and the optimizer did not step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from reward_client import CandidateGroup, RewardClient, RewardClientError, RewardResult
 from reward_client.retries import RetryPolicy
-from shared_schemas.reward import GroupResult, JudgeIdentity, RewardScheme, Run, Status
-from shared_schemas.rubrics import RubricIdentity
+from shared_schemas.reward import GroupResult, JudgeIdentity, RewardScheme, Run, Scheme, Status
+from shared_schemas.rubrics import Mode, RubricIdentity
 from trainer.config import RewardConfig
 from trainer.errors import ConfigError, RewardsUnavailable
 from trainer.rollout import Rollout
@@ -131,8 +131,10 @@ class RewardSource:
         return self._client.reward(
             groups,
             rubric=self.pinned.rubric,
-            reward=RewardScheme(preferred=self._config.preferred, dispreferred=self._config.dispreferred),
+            mode=self._config.mode,
+            reward=_scheme(self._config, num_candidates=max(len(group.candidates) for group in groups)),
             tie_margin=self._config.tie_margin,
+            tie_score=self._config.tie_score,
             run=Run(id=self._run_id, step=step),
             deadline_seconds=self._config.deadline_seconds,
         )
@@ -162,6 +164,13 @@ class RewardSource:
                 f"(reward.max_failed_fraction = {self._config.max_failed_fraction}); the last reason: "
                 f"{errors[-1].type}: {errors[-1].detail}"
             )
+
+
+def _scheme(config: RewardConfig, *, num_candidates: int) -> RewardScheme:
+    """How these groups are rewarded: what the recipe says, or what suits their size."""
+    usual = Scheme.BINARY if num_candidates == 2 else Scheme.RANK
+    scheme = config.scheme or (Scheme.SCORE if config.mode is Mode.POINTWISE else usual)
+    return RewardScheme(scheme=scheme, preferred=config.preferred, dispreferred=config.dispreferred)
 
 
 def _pin(config: RewardConfig) -> Pinned:

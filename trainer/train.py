@@ -30,7 +30,7 @@ from trainer.records import PhaseSeconds, StepRecord, UpdateRecord, VerdictSumma
 from trainer.rewards import Pinned, RewardSource
 from trainer.rollout import Rollout, sample_rollout
 from trainer.self_check import check_judge, check_policy
-from trainer.update import NOTHING_LEARNED, backward_rpo
+from trainer.update import backward_rpo, nothing_learned
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +149,8 @@ class Trainer:
         update_start = time.perf_counter()
         advantages = group_advantages(
             rewards.rewards_PG,
-            centre=self._config.loss.centre_advantages,
+            baseline=self._config.loss.baseline,
+            scale=self._config.loss.scale,
             clip=self._config.loss.advantage_clip,
         )
         update = self._update(rollouts, advantages, num_judged=rewards.num_judged)
@@ -195,7 +196,7 @@ class Trainer:
             backward=self._runtime.backward,
         )
         if losses is None:
-            return NOTHING_LEARNED
+            return nothing_learned(advantages)
         grad_norm = self._runtime.clip_gradients(self._parameters, max_norm=self._config.optimizer.max_grad_norm)
         if not math.isfinite(grad_norm):
             raise TrainingDiverged(f"the gradient is not finite at step {self._step}; the last checkpoint is unharmed")

@@ -17,10 +17,18 @@ from trainer.policies.base import Policy
 from trainer.records import UpdateRecord
 from trainer.rollout import Rollout, StochasticStep, mean_of_step
 
-NOTHING_LEARNED = UpdateRecord(
-    loss=0.0, grad_norm=0.0, clipped_fraction=0.0, max_ratio_error=0.0, kl=None, skipped=True
-)
-"""The record of a step in which no group was scored."""
+
+def nothing_learned(advantages: Advantages) -> UpdateRecord:
+    """The record of a step in which no group counted."""
+    return UpdateRecord(
+        loss=0.0,
+        grad_norm=0.0,
+        clipped_fraction=0.0,
+        max_ratio_error=0.0,
+        kl=None,
+        num_flat=advantages.num_flat,
+        skipped=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +37,9 @@ class UpdateLosses:
 
     outputs: tuple[LossOutputs, ...]
     num_counted: int
-    """(candidate, denoising step) pairs of scored groups."""
+    """(candidate, denoising step) pairs of groups that count."""
+    num_flat: int
+    """Scored groups that do not."""
     has_kl: bool
 
     def record(self, grad_norm: float) -> UpdateRecord:
@@ -40,6 +50,7 @@ class UpdateLosses:
             clipped_fraction=sum(output.clipped for output in self.outputs) / self.num_counted,
             max_ratio_error=max(output.max_ratio_error for output in self.outputs),
             kl=sum(output.kl_sum for output in self.outputs) / self.num_counted if self.has_kl else None,
+            num_flat=self.num_flat,
             skipped=False,
         )
 
@@ -81,7 +92,12 @@ def backward_rpo(
             )
             backward(output.loss)
             outputs.append(output)
-    return UpdateLosses(outputs=tuple(outputs), num_counted=num_counted, has_kl=config.loss.kl_weight > 0)
+    return UpdateLosses(
+        outputs=tuple(outputs),
+        num_counted=num_counted,
+        num_flat=advantages.num_flat,
+        has_kl=config.loss.kl_weight > 0,
+    )
 
 
 def _loss_inputs(

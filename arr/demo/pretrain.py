@@ -19,7 +19,7 @@ from torch import Tensor
 
 from arr.demo.shapes import DRAWINGS, PROMPTS, Colour, Drawing, Shape, render
 from arr.demo.stages import Progress
-from arr.demo.tiny_flux_parts import MAX_SEQUENCE_LENGTH
+from arr.demo.tiny_parts import MAX_SEQUENCE_LENGTH
 
 GUIDANCE_SCALE = 3.5
 """The only guidance the transformer is trained with."""

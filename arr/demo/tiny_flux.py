@@ -19,7 +19,8 @@ import numpy as np
 from arr.demo.pretrain import GUIDANCE_SCALE, Recipe, pretrain
 from arr.demo.shapes import DRAWINGS, RESOLUTION, render
 from arr.demo.stages import Progress, silent
-from arr.demo.tiny_flux_parts import MAX_SEQUENCE_LENGTH, random_pipeline
+from arr.demo.tiny_flux_parts import random_pipeline
+from arr.demo.tiny_parts import MAX_SEQUENCE_LENGTH
 
 __all__ = [
     "GUIDANCE_SCALE",

@@ -6,37 +6,25 @@ The one rule: FLUX's geometry is kept (16 latent channels, 8× smaller, 2×2 pac
 written for the real model runs unchanged.
 """
 
-import json
-import string
-
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5TokenizerFast
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from transformers import CLIPTextModel
 
-from arr.demo.shapes import PROMPTS, RESOLUTION
-
-MAX_SEQUENCE_LENGTH = 12
-"""Tokens of every text input. FLUX pads without a mask, so a call with another length is out of distribution."""
-
-TEXT_WIDTH = 64
-LATENT_CHANNELS = 16
-
-_WORDS = sorted({word for prompt in PROMPTS for word in prompt.split()})
+from arr.demo.tiny_parts import LATENT_CHANNELS, TEXT_WIDTH, autoencoder, clip_config, clip_tokenizer, t5, t5_tokenizer
 
 
 def random_pipeline(seed: int) -> FluxPipeline:
     """Put a FluxPipeline together from randomly initialised parts, 1 M parameters, without touching the global RNG."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        clip_tokenizer, t5_tokenizer = _clip_tokenizer(), _t5_tokenizer()
+        first_tokenizer, second_tokenizer = clip_tokenizer(), t5_tokenizer()
         return FluxPipeline(
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=False),
-            vae=_autoencoder(),
-            text_encoder=_clip(clip_tokenizer),
-            tokenizer=clip_tokenizer,
-            text_encoder_2=_t5(t5_tokenizer),
-            tokenizer_2=t5_tokenizer,
+            vae=autoencoder(),
+            text_encoder=CLIPTextModel(clip_config(first_tokenizer)).eval().requires_grad_(False),
+            tokenizer=first_tokenizer,
+            text_encoder_2=t5(second_tokenizer),
+            tokenizer_2=second_tokenizer,
             transformer=_transformer(),
         )
 
@@ -53,83 +41,3 @@ def _transformer() -> FluxTransformer2DModel:
         pooled_projection_dim=TEXT_WIDTH,
         guidance_embeds=True,
     )
-
-
-def _autoencoder() -> AutoencoderKL:
-    vae = AutoencoderKL(
-        latent_channels=LATENT_CHANNELS,
-        block_out_channels=(16, 32, 32, 32),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1,
-        norm_num_groups=4,
-        sample_size=RESOLUTION,
-        scaling_factor=1.0,
-        shift_factor=0.0,
-        mid_block_add_attention=False,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-    )
-    # The posterior starts narrow (log variance −4 everywhere): the decoder learns from signal, not from noise.
-    narrow = vae.encoder.conv_out
-    torch.nn.init.zeros_(narrow.weight[LATENT_CHANNELS:])
-    torch.nn.init.constant_(narrow.bias[LATENT_CHANNELS:], -4.0)
-    return vae
-
-
-def _clip(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    # Without eos_token_id CLIP pools the largest token id (its old default) instead of the end of the text.
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=2 * TEXT_WIDTH,
-        projection_dim=TEXT_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=MAX_SEQUENCE_LENGTH,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return CLIPTextModel(config).eval().requires_grad_(False)
-
-
-def _t5(tokenizer: T5TokenizerFast) -> T5EncoderModel:
-    config = T5Config(
-        vocab_size=len(tokenizer),
-        d_model=TEXT_WIDTH,
-        d_kv=32,
-        d_ff=2 * TEXT_WIDTH,
-        num_layers=2,
-        num_heads=2,
-        feed_forward_proj="gated-gelu",
-        dropout_rate=0.0,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        is_encoder_decoder=False,
-        use_cache=False,
-    )
-    return T5EncoderModel(config).eval().requires_grad_(False)
-
-
-def _clip_tokenizer() -> CLIPTokenizer:
-    """Byte pairs learned from the captions' words: one token per known word, letters for any other."""
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    bpe.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    # Named as special, the letters get their ids in this order; from the words alone it would change from run to run.
-    letters = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase)]
-    trainer = trainers.BpeTrainer(
-        special_tokens=["<|startoftext|>", "<|endoftext|>", *letters], end_of_word_suffix="</w>", show_progress=False
-    )
-    bpe.train_from_iterator(_WORDS, trainer)
-    merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
-    return CLIPTokenizer(vocab=bpe.get_vocab(), merges=merges, model_max_length=MAX_SEQUENCE_LENGTH)
-
-
-def _t5_tokenizer() -> T5TokenizerFast:
-    """One piece per known word, letters (at a lower score) for any other."""
-    specials = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
-    words = [(f"▁{word}", -1.0) for word in _WORDS if word != "a"]
-    letters = [(letter, -10.0) for letter in string.ascii_lowercase]
-    pieces = [*specials, ("▁", -5.0), ("▁a", -1.0), *words, *letters]
-    return T5TokenizerFast(vocab=pieces, extra_ids=0, model_max_length=MAX_SEQUENCE_LENGTH)

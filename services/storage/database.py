@@ -18,6 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 BUSY_TIMEOUT = timedelta(seconds=10)
 """How long a writer waits for another writer before the statement fails."""
 
+_MIGRATION_LOCK = 0x6172725F6D696772  # "arr_migr"
+"""PostgreSQL's number for "somebody migrates"; processes that start together do so one after the other."""
+
 _BEGIN_MODE = "sqlite_begin_mode"
 
 
@@ -28,16 +31,16 @@ class Database:
         self._engine = engine
         # SQLite has one writer at a time anyway; queueing here is fair and holds no connection while it waits.
         self._writers_turn = asyncio.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = async_sessionmaker(engine, expire_on_commit=False)
+        self._read = async_sessionmaker(engine.execution_options(**_reading(engine)), expire_on_commit=False)
         self._write = async_sessionmaker(engine.execution_options(**{_BEGIN_MODE: "IMMEDIATE"}), expire_on_commit=False)
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        """Connect to a SQLAlchemy async URL (`sqlite+aiosqlite:///…`) and bring its schema up to date.
+        """Connect to `sqlite+aiosqlite:///…` or `postgresql+psycopg://…` and bring the schema up to date.
 
         Raises `sqlalchemy.exc.SQLAlchemyError` when the database cannot be reached or migrated.
         """
-        engine = create_async_engine(url)
+        engine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"))
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", _configure_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -68,6 +71,13 @@ class Database:
         await self._engine.dispose()
 
 
+def _reading(engine: AsyncEngine) -> dict[str, object]:
+    """A reader sees one state from its first query to its last, as SQLite's do anyway."""
+    if engine.dialect.name != "postgresql":
+        return {}
+    return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
+
 def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
     dbapi_connection.isolation_level = None  # the driver shall not begin transactions on its own: `_begin_sqlite` does
     cursor = dbapi_connection.cursor()
@@ -84,6 +94,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATION_LOCK})
     command.upgrade(alembic_config(connection), "head")
 
 

@@ -71,6 +71,35 @@ def test_training_raises_the_win_rate_it_is_rewarded_for(make_config: MakeConfig
     assert last["low"] > 0.5
 
 
+def test_group_relative_training_of_sd3_raises_the_score_it_is_rewarded_for(
+    make_config: MakeConfig, tiny_sd3: Path, service_url: str
+) -> None:
+    criteria = (
+        Criterion(id="brightness", theme="Brightness", tips=("The image is bright.",), weight=2.0),
+        Criterion(id="noise", theme="Noise", tips=("There is no noise.",)),
+    )
+    with RewardClient(service_url) as client:
+        client.publish_rubric("bright-score", RubricContent(task="t2i", mode="pointwise", criteria=criteria))
+    config = make_config(
+        steps=8,
+        model={"family": "sd3", "path": str(tiny_sd3), "guidance_scale": 2.0},
+        rollout={"prompts_per_step": 8, "candidates": 6, "step": "flow", "eta": 0.7, "same_initial_noise": False},
+        reward={"rubric": "bright-score", "mode": "pointwise", "tie_margin": None},
+        loss={"scale": "batch", "kl_weight": 0.004},
+        optimizer={"learning_rate": 1e-2, "warmup_steps": 1},
+        evaluation={"every": 8, "images_per_prompt": 8},
+    )
+    train(config)
+    records = _records(config)
+    steps = [record for record in records if record["kind"] == "step"]
+    assert all(step["update"]["max_ratio_error"] < 1e-5 for step in steps)
+    assert {step["verdicts"]["scored"] for step in steps} == {8}
+    assert steps[-1]["verdicts"]["mean_score"] > steps[0]["verdicts"]["mean_score"]
+    first, last = (record["overall"] for record in records if record["kind"] == "evaluation")
+    assert first["win_rate"] == 0.5
+    assert last["low"] > 0.5
+
+
 def test_a_run_that_was_stopped_and_started_again_has_the_curve_of_one_that_was_not(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 
+import pytest
 from alembic import command
 from sqlalchemy import Connection, text
 
@@ -14,6 +15,7 @@ async def test_the_migrations_build_exactly_the_declared_tables(database: Databa
         await (await session.connection()).run_sync(check)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_sqlite_runs_with_wal_and_enforces_foreign_keys(database: Database) -> None:
     async with database.reading() as session:
         assert await session.scalar(text("PRAGMA journal_mode")) == "wal"
@@ -29,13 +31,12 @@ async def test_processes_that_start_together_migrate_once(database_url: str) -> 
 
 
 async def test_an_exception_rolls_back_what_was_written(database: Database) -> None:
-    insert = text("INSERT INTO rubric_aliases (name, alias, version) VALUES ('a', 'b', 1)")
+    insert = text("INSERT INTO verdicts (key, answer, created) VALUES ('a', 'b', '2026-01-01 00:00:00')")
     try:
         async with database.writing() as session:
-            await session.execute(text("PRAGMA defer_foreign_keys = ON"))
             await session.execute(insert)
             raise LookupError
     except LookupError:
         pass
     async with database.reading() as session:
-        assert await session.scalar(text("SELECT count(*) FROM rubric_aliases")) == 0
+        assert await session.scalar(text("SELECT count(*) FROM verdicts")) == 0

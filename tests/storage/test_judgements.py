@@ -175,6 +175,7 @@ async def test_what_another_judgement_keeps_is_not_given_up(judgements: Judgemen
     assert last.rubric_digests == {digest("inline")}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("column", [JudgementRow.first, JudgementRow.second, JudgementRow.source])
 async def test_finding_out_who_needs_an_image_looks_at_kept_rows_only(
     database: Database, column: InstrumentedAttribute[str | None]

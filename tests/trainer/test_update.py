@@ -38,7 +38,7 @@ def _backward(
 ) -> UpdateLosses | None:
     for parameter in trainable_parameters(policy.transformer):
         parameter.grad = None
-    advantages = group_advantages(torch.tensor(rewards), centre=True, clip=5.0)
+    advantages = group_advantages(torch.tensor(rewards), baseline="group", scale="none", clip=5.0)
     return backward_rpo(
         policy, rollouts, advantages, num_judged=num_judged, config=config, backward=lambda loss: loss.backward()
     )

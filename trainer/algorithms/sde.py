@@ -47,7 +47,42 @@ def cps_transition(
     return Transition(mean_BND=(1.0 - sigma_next) * denoised_BND + kept_noise * noise_BND, std=std)
 
 
-STEP_RULES: dict[str, StepRule] = {"cps": cps_transition}
+def dance_transition(
+    latents_BND: Tensor, velocity_BND: Tensor, sigma: float, sigma_next: float, eta: float
+) -> Transition:
+    """DanceGRPO's step (arXiv 2505.07818): the reverse SDE with a constant noise level σ = η, as in RPO's reference.
+
+    The last step is deterministic: its noise would end up in the image.
+    """
+    return _sde_transition(latents_BND, velocity_BND, sigma, sigma_next, noise_level=eta)
+
+
+def flow_transition(
+    latents_BND: Tensor, velocity_BND: Tensor, sigma: float, sigma_next: float, eta: float
+) -> Transition:
+    """Flow-GRPO's step (arXiv 2505.05470): the reverse SDE with σ = η·√(s/(1 − s)).
+
+    At s = 1, where that is infinite, the denominator takes the next sigma. The last step is deterministic.
+    """
+    denominator = 1.0 - (sigma if sigma < 1.0 else sigma_next)
+    return _sde_transition(
+        latents_BND, velocity_BND, sigma, sigma_next, noise_level=eta * math.sqrt(sigma / denominator)
+    )
+
+
+def _sde_transition(
+    latents_BND: Tensor, velocity_BND: Tensor, sigma: float, sigma_next: float, *, noise_level: float
+) -> Transition:
+    """mean = x + [v + σ²/(2s)·(x + (1 − s)·v)]·dt, std = σ·√−dt with dt = s' − s < 0: the flow's own marginals."""
+    if sigma_next == 0.0:
+        return Transition(mean_BND=latents_BND - sigma * velocity_BND, std=0.0)
+    dt = sigma_next - sigma
+    noise_BND = latents_BND + (1.0 - sigma) * velocity_BND
+    drift_BND = velocity_BND + noise_level**2 / (2.0 * sigma) * noise_BND
+    return Transition(mean_BND=latents_BND + drift_BND * dt, std=noise_level * math.sqrt(-dt))
+
+
+STEP_RULES: dict[str, StepRule] = {"cps": cps_transition, "dance": dance_transition, "flow": flow_transition}
 
 
 Reduce = Literal["mean", "sum"]

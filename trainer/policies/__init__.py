@@ -1,6 +1,6 @@
 """Everything that is specific to a model: one file per family behind the protocol in `base`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -9,11 +9,14 @@ from trainer.data import derive_seed
 from trainer.policies import lora
 from trainer.policies.base import Policy
 from trainer.policies.flux import load_flux
+from trainer.policies.sd3 import load_sd3
+
+_LOADERS: Mapping[str, Callable[..., Policy]] = {"flux": load_flux, "sd3": load_sd3}
 
 
 def load_policy(config: TrainConfig, *, prompts: Sequence[str], device: torch.device) -> Policy:
     """Load the model with a fresh adapter."""
-    policy = load_flux(config.model, prompts=prompts, device=device)
+    policy = _LOADERS[config.model.family](config.model, prompts=prompts, device=device)
     lora.attach_lora(
         policy.transformer,
         rank=config.lora.rank,

@@ -5,7 +5,6 @@ the T5 and CLIP embeddings.
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 from trainer.config import ModelConfig
-from trainer.errors import ConfigError
-from trainer.policies import lora
+from trainer.policies.loading import load_pipeline
+from trainer.policies.lora import AdaptedPolicy, peft_config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +28,7 @@ class FluxConditioning:
     pooled_embeds_BC: Tensor
 
 
-class FluxPolicy:
+class FluxPolicy(AdaptedPolicy):
     """FLUX.1 behind the `Policy` protocol; built by `load_flux`."""
 
     def __init__(self, pipeline: Any, config: ModelConfig, conditioning: dict[str, FluxConditioning]) -> None:
@@ -97,24 +96,12 @@ class FluxPolicy:
         ).images
         return images.float()  # type: ignore[no-any-return]
 
-    def adapter_off(self) -> AbstractContextManager[None]:
-        """See `Policy.adapter_off`."""
-        return lora.adapter_off(self.transformer)
-
-    def adapter_state(self) -> dict[str, Tensor]:
-        """See `Policy.adapter_state`."""
-        return lora.adapter_state(self.transformer)
-
-    def load_adapter_state(self, state: dict[str, Tensor]) -> None:
-        """See `Policy.load_adapter_state`."""
-        lora.load_adapter_state(self.transformer, state)
-
     def save_for_diffusers(self, directory: Path) -> None:
         """See `Policy.save_for_diffusers`."""
         FluxPipeline.save_lora_weights(
             directory,
             transformer_lora_layers=self.adapter_state(),
-            transformer_lora_adapter_metadata=lora.peft_config(self.transformer).to_dict(),
+            transformer_lora_adapter_metadata=peft_config(self.transformer).to_dict(),
         )
 
     def _guidance(self, batch: int) -> Tensor | None:
@@ -128,20 +115,9 @@ def load_flux(config: ModelConfig, *, prompts: Sequence[str], device: torch.devi
 
     Raises `ConfigError` when the path holds no FLUX pipeline.
     """
-    try:
-        pipeline = FluxPipeline.from_pretrained(config.path, dtype=getattr(torch, config.dtype))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"model.path: {config.path!r} holds no FLUX pipeline ({str(error).splitlines()[0]})"
-        ) from error
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.to(device)
-    for module in (pipeline.transformer, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
-        module.eval().requires_grad_(False)
+    pipeline = load_pipeline(FluxPipeline, config, name="FLUX", device=device)
     conditioning = {prompt: _encode(pipeline, prompt, config.max_sequence_length) for prompt in dict.fromkeys(prompts)}
     pipeline.text_encoder = pipeline.text_encoder_2 = None
-    if config.gradient_checkpointing:
-        pipeline.transformer.enable_gradient_checkpointing()
     return FluxPolicy(pipeline, config, conditioning)
 
 

@@ -1,9 +1,22 @@
+import itertools
 import math
 
 import pytest
 import torch
 
-from trainer.algorithms.sde import Reduce, cps_transition, gaussian_kl, gaussian_log_prob, gaussian_log_ratio
+from trainer.algorithms.sde import (
+    STEP_RULES,
+    Reduce,
+    StepRule,
+    cps_transition,
+    dance_transition,
+    flow_transition,
+    gaussian_kl,
+    gaussian_log_prob,
+    gaussian_log_ratio,
+)
+
+ONE, TWO = torch.full((1, 1, 1), 1.0), torch.full((1, 1, 1), 2.0)
 
 
 def test_a_cps_step_matches_the_numbers_worked_out_by_hand() -> None:
@@ -14,18 +27,52 @@ def test_a_cps_step_matches_the_numbers_worked_out_by_hand() -> None:
     assert step.mean_BND.item() == pytest.approx(0.5 * -0.6 + 0.5 * math.sqrt(3) / 2 * 1.4)
 
 
-def test_eta_zero_is_the_deterministic_euler_step() -> None:
+def test_a_dance_step_matches_the_numbers_worked_out_by_hand() -> None:
+    # s = 0.8, s' = 0.55, eta = 0.4, x = 1, v = 2: x1 = 1.4, drift = 2 + 0.16/1.6·1.4 = 2.14, dt = −0.25.
+    step = dance_transition(ONE, TWO, 0.8, 0.55, 0.4)
+    assert step.std == pytest.approx(0.4 * 0.5)
+    assert step.mean_BND.item() == pytest.approx(1 - 2.14 * 0.25)
+
+
+def test_a_flow_step_matches_the_numbers_worked_out_by_hand() -> None:
+    # s = 0.8: sigma = 0.5·√(0.8/0.2) = 1, drift = 2 + 1/1.6·1.4 = 2.875, dt = −0.25.
+    step = flow_transition(ONE, TWO, 0.8, 0.55, 0.5)
+    assert step.std == pytest.approx(0.5)
+    assert step.mean_BND.item() == pytest.approx(1 - 2.875 * 0.25)
+
+
+def test_the_first_flow_step_is_finite_because_its_denominator_takes_the_next_sigma() -> None:
+    # s = 1, s' = 0.75: sigma = 0.5·√(1/0.25) = 1; x1 = x, drift = 2 + 1/2·1 = 2.5.
+    step = flow_transition(ONE, TWO, 1.0, 0.75, 0.5)
+    assert step.std == pytest.approx(0.5)
+    assert step.mean_BND.item() == pytest.approx(1 - 2.5 * 0.25)
+
+
+@pytest.mark.parametrize("rule", STEP_RULES.values(), ids=STEP_RULES)
+def test_eta_zero_is_the_deterministic_euler_step(rule: StepRule) -> None:
     latents, velocity = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0)), torch.ones(2, 4, 8)
-    step = cps_transition(latents, velocity, 0.9, 0.6, 0.0)
+    step = rule(latents, velocity, 0.9, 0.6, 0.0)
     assert not step.is_stochastic
     torch.testing.assert_close(step.mean_BND, latents + velocity * (0.6 - 0.9))
 
 
-def test_the_last_step_decodes_the_predicted_image_and_has_no_noise() -> None:
+@pytest.mark.parametrize("rule", STEP_RULES.values(), ids=STEP_RULES)
+def test_the_last_step_decodes_the_predicted_image_and_has_no_noise(rule: StepRule) -> None:
     latents, velocity = torch.full((1, 1, 2), 0.7), torch.full((1, 1, 2), 0.5)
-    step = cps_transition(latents, velocity, 0.3, 0.0, 0.9)
+    step = rule(latents, velocity, 0.3, 0.0, 0.9)
     assert step.std == 0.0
     torch.testing.assert_close(step.mean_BND, latents - 0.3 * velocity)
+
+
+@pytest.mark.parametrize("rule", [dance_transition, flow_transition])
+def test_small_sde_steps_keep_the_noise_level_of_the_flow(rule: StepRule) -> None:
+    # Along the way x0 = 0, ε ~ N(0, 1): x = s·ε, v = ε. An SDE with the flow's marginals ends at deviation s'.
+    source = torch.Generator().manual_seed(4)
+    latents, sigmas = torch.randn(1, 1, 100_000, generator=source), torch.linspace(1.0, 0.5, 201).tolist()
+    for sigma, sigma_next in itertools.pairwise(sigmas):
+        step = rule(latents, latents / sigma, sigma, sigma_next, 0.3)
+        latents = step.mean_BND + step.std * torch.randn(latents.shape, generator=source)
+    assert latents.std().item() == pytest.approx(0.5, rel=2e-2)
 
 
 @pytest.mark.parametrize("eta", [0.1, 0.5, 0.9])

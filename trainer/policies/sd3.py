@@ -1,0 +1,172 @@
+"""Stable Diffusion 3 and 3.5: exactly the conditioning that `StableDiffusion3Pipeline` feeds its transformer.
+
+Classifier-free guidance is part of the policy: what is trained is the guided velocity, the one that draws the images
+after training, too. `guidance_scale` ≤ 1 turns it off, as in the pipeline.
+
+Shape suffixes: B candidates, N = H/8 · W/8 latent positions, D = 16 channels per position, L text tokens (those of both
+CLIPs, then those of T5), E and C widths of the text and the pooled embeddings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusion3Pipeline
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
+from torch import Tensor
+
+from trainer.config import ModelConfig
+from trainer.policies.loading import load_pipeline
+from trainer.policies.lora import AdaptedPolicy, peft_config
+
+NEGATIVE_PROMPT = ""
+"""What guidance leads away from, as in the pipeline where nobody names anything else."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sd3Conditioning:
+    """Encoded prompts."""
+
+    prompt_embeds_BLE: Tensor
+    pooled_embeds_BC: Tensor
+
+
+class Sd3Policy(AdaptedPolicy):
+    """SD3 behind the `Policy` protocol; built by `load_sd3`."""
+
+    def __init__(self, pipeline: Any, config: ModelConfig, conditioning: dict[str, Sd3Conditioning]) -> None:
+        self.transformer: torch.nn.Module = pipeline.transformer
+        self.device: torch.device = pipeline.transformer.device
+        self._pipeline = pipeline
+        self._config = config
+        self._conditioning = conditioning
+        self._size = config.resolution // pipeline.vae_scale_factor  # latent height and width
+        self.latent_shape = (self._size**2, pipeline.transformer.config.in_channels)
+        self.sigmas, self._timesteps = _schedule(
+            pipeline.scheduler,
+            num_steps=config.num_inference_steps,
+            num_tokens=(self._size // pipeline.transformer.config.patch_size) ** 2,
+        )
+
+    def conditioning(self, prompts: Sequence[str]) -> Sd3Conditioning:
+        """Conditioning of B prompts. Raises `KeyError` for a prompt that was not given to `load_sd3`."""
+        rows = [self._conditioning[prompt] for prompt in prompts]
+        return Sd3Conditioning(
+            prompt_embeds_BLE=torch.cat([row.prompt_embeds_BLE for row in rows]).to(self.device),
+            pooled_embeds_BC=torch.cat([row.pooled_embeds_BC for row in rows]).to(self.device),
+        )
+
+    def velocity(self, latents_BND: Tensor, step: int, conditioning: Sd3Conditioning) -> Tensor:
+        """See `Policy.velocity`. As in the pipeline, guidance is added up in the model's dtype."""
+        latents = self._unpacked(latents_BND).to(conditioning.prompt_embeds_BLE.dtype)
+        if not self._is_guided:
+            return self._packed(self._predicted(latents, step, conditioning)).float()
+        both = self._with_negative(conditioning)
+        away, towards = self._predicted(torch.cat([latents] * 2), step, both).chunk(2)
+        return self._packed(away + self._config.guidance_scale * (towards - away)).float()
+
+    @torch.no_grad()
+    def decode(self, latents_BND: Tensor) -> Tensor:
+        """See `Policy.decode`."""
+        vae = self._pipeline.vae
+        latents = self._unpacked(latents_BND) / vae.config.scaling_factor + vae.config.shift_factor
+        images = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
+        return self._pipeline.image_processor.postprocess(images, output_type="pt").float()  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def pipeline_images(self, latents_BND: Tensor, conditioning: Sd3Conditioning) -> Tensor:
+        """See `Policy.pipeline_images`."""
+        negative = self.conditioning([NEGATIVE_PROMPT] * len(latents_BND))
+        images = self._pipeline(
+            prompt_embeds=conditioning.prompt_embeds_BLE,
+            pooled_prompt_embeds=conditioning.pooled_embeds_BC,
+            negative_prompt_embeds=negative.prompt_embeds_BLE,
+            negative_pooled_prompt_embeds=negative.pooled_embeds_BC,
+            latents=self._unpacked(latents_BND).to(conditioning.prompt_embeds_BLE.dtype),
+            height=self._config.resolution,
+            width=self._config.resolution,
+            num_inference_steps=self._config.num_inference_steps,
+            guidance_scale=self._config.guidance_scale,
+            output_type="pt",
+        ).images
+        return images.float()  # type: ignore[no-any-return]
+
+    def save_for_diffusers(self, directory: Path) -> None:
+        """See `Policy.save_for_diffusers`."""
+        StableDiffusion3Pipeline.save_lora_weights(
+            directory,
+            transformer_lora_layers=self.adapter_state(),
+            transformer_lora_adapter_metadata=peft_config(self.transformer).to_dict(),
+        )
+
+    @property
+    def _is_guided(self) -> bool:
+        return self._config.guidance_scale > 1.0
+
+    def _with_negative(self, conditioning: Sd3Conditioning) -> Sd3Conditioning:
+        """2·B rows: those that guidance leads away from, then those it leads to."""
+        negative = self.conditioning([NEGATIVE_PROMPT] * len(conditioning.pooled_embeds_BC))
+        return Sd3Conditioning(
+            prompt_embeds_BLE=torch.cat([negative.prompt_embeds_BLE, conditioning.prompt_embeds_BLE]),
+            pooled_embeds_BC=torch.cat([negative.pooled_embeds_BC, conditioning.pooled_embeds_BC]),
+        )
+
+    def _predicted(self, latents: Tensor, step: int, conditioning: Sd3Conditioning) -> Tensor:
+        """The transformer's output, [rows, D, H/8, W/8]."""
+        return self.transformer(  # type: ignore[no-any-return]
+            hidden_states=latents,
+            timestep=self._timesteps[step].expand(len(latents)).to(latents.device),
+            encoder_hidden_states=conditioning.prompt_embeds_BLE,
+            pooled_projections=conditioning.pooled_embeds_BC,
+            return_dict=False,
+        )[0]
+
+    def _unpacked(self, latents_BND: Tensor) -> Tensor:
+        """[B, N, D] as the pipeline has it: [B, D, H/8, W/8]."""
+        return latents_BND.transpose(1, 2).unflatten(2, (self._size, self._size))
+
+    def _packed(self, latents: Tensor) -> Tensor:
+        return latents.flatten(2).transpose(1, 2)
+
+
+def load_sd3(config: ModelConfig, *, prompts: Sequence[str], device: torch.device) -> Sd3Policy:
+    """Load an SD3 pipeline, encode the prompts and let go of the text encoders. The adapter is attached apart.
+
+    Raises `ConfigError` when the path holds no SD3 pipeline.
+    """
+    pipeline = load_pipeline(StableDiffusion3Pipeline, config, name="Stable Diffusion 3", device=device)
+    encoded = dict.fromkeys((*prompts, NEGATIVE_PROMPT))
+    conditioning = {prompt: _encode(pipeline, prompt, config.max_sequence_length) for prompt in encoded}
+    pipeline.text_encoder = pipeline.text_encoder_2 = pipeline.text_encoder_3 = None
+    return Sd3Policy(pipeline, config, conditioning)
+
+
+@torch.no_grad()
+def _encode(pipeline: Any, prompt: str, max_sequence_length: int) -> Sd3Conditioning:
+    prompt_embeds_BLE, _, pooled_embeds_BC, _ = pipeline.encode_prompt(
+        prompt=prompt,
+        prompt_2=None,
+        prompt_3=None,
+        do_classifier_free_guidance=False,
+        max_sequence_length=max_sequence_length,
+    )
+    return Sd3Conditioning(prompt_embeds_BLE=prompt_embeds_BLE.cpu(), pooled_embeds_BC=pooled_embeds_BC.cpu())
+
+
+def _schedule(scheduler: Any, *, num_steps: int, num_tokens: int) -> tuple[tuple[float, ...], Tensor]:
+    """The pipeline's own sigmas [T + 1] and timesteps [T], dynamic shift included."""
+    config = scheduler.config
+    if not config.get("use_dynamic_shifting"):
+        scheduler.set_timesteps(num_steps)
+    else:
+        mu = calculate_shift(
+            num_tokens,
+            config.get("base_image_seq_len", 256),
+            config.get("max_image_seq_len", 4096),
+            config.get("base_shift", 0.5),
+            config.get("max_shift", 1.16),
+        )
+        scheduler.set_timesteps(num_steps, mu=mu)
+    return tuple(scheduler.sigmas.tolist()), scheduler.timesteps.clone()
