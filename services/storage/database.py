@@ -44,6 +44,7 @@ class Database:
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", _configure_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
+            event.listen(engine.sync_engine, "invalidate", _roll_back)
         database = cls(engine)
         async with engine.execution_options(**{_BEGIN_MODE: "IMMEDIATE"}).begin() as connection:
             await connection.run_sync(_migrate)
@@ -91,6 +92,11 @@ def _configure_sqlite(dbapi_connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     mode = connection.get_execution_options().get(_BEGIN_MODE, "DEFERRED")
     connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _roll_back(dbapi_connection: Any, _record: object, _error: object) -> None:
+    """What a cancelled transaction has locked is free at once, not when the last cursor of its connection is gone."""
+    dbapi_connection.rollback()
 
 
 def _migrate(connection: Connection) -> None:

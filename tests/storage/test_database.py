@@ -1,4 +1,5 @@
 import asyncio
+from itertools import count
 
 import pytest
 from alembic import command
@@ -40,3 +41,22 @@ async def test_an_exception_rolls_back_what_was_written(database: Database) -> N
         pass
     async with database.reading() as session:
         assert await session.scalar(text("SELECT count(*) FROM verdicts")) == 0
+
+
+async def test_a_writer_that_is_cancelled_keeps_no_lock(database: Database) -> None:
+    insert = text("INSERT INTO verdicts (key, answer, created) VALUES (:key, 'b', '2026-01-01 00:00:00')")
+    keys = count()
+
+    async def write() -> None:
+        async with database.writing() as session:
+            await session.execute(insert, {"key": str(next(keys))})
+            await session.execute(text("SELECT count(*) FROM verdicts"))
+
+    for num_turns in range(60):  # of the event loop, after which the writer is cancelled: somewhere in its transaction
+        cancelled, other = asyncio.create_task(write()), asyncio.create_task(write())
+        for _ in range(num_turns):
+            await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        await asyncio.wait_for(other, 5)
+        await asyncio.wait_for(write(), 5)
