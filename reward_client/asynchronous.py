@@ -20,14 +20,17 @@ from reward_client.retries import Deadline, RetryPolicy, backoff, no_answer, non
 from reward_client.rubrics import identity_of_newest, identity_of_version, identity_without_rubric
 from reward_client.transport import ask_environment_for_proxies, credentials, service_url
 from shared_schemas.datasets import Dataset
+from shared_schemas.evaluations import EvaluationRequest
 from shared_schemas.health import Readiness
 from shared_schemas.jobs import Job, JobState
 from shared_schemas.judgements import Judgement, JudgementDetail
+from shared_schemas.learning import LearnRequest
 from shared_schemas.reward import CachePolicy, Orders, RewardScheme, Run
 from shared_schemas.rubrics import (
     AliasState,
     Mode,
     RubricContent,
+    RubricDiff,
     RubricIdentity,
     RubricReference,
     RubricSummary,
@@ -138,15 +141,53 @@ class AsyncRewardClient:
         """Point an alias at a version; with `expected`, only if it points at that version now."""
         return await self._send(calls.set_alias(name, alias, version, expected=expected))
 
-    async def list_rubrics(self) -> AsyncIterator[RubricSummary]:
-        """Every rubric set, ordered by name; pages are fetched as they are needed."""
-        page = await self._send(calls.rubric_page(None))
+    async def list_rubrics(self, *, archived: bool = False) -> AsyncIterator[RubricSummary]:
+        """Every rubric set, ordered by name; pages are fetched as they are needed.
+
+        Sets of which every version is archived come with `archived` only.
+        """
+        page = await self._send(calls.rubric_page(archived=archived, after=None))
         for summary in page.items:
             yield summary
         while page.next is not None:
-            page = await self._send(calls.rubric_page(page.next))
+            page = await self._send(calls.rubric_page(archived=archived, after=page.next))
             for summary in page.items:
                 yield summary
+
+    async def list_rubric_versions(self, name: str, *, archived: bool = False) -> AsyncIterator[RubricVersion]:
+        """The versions of a set, newest first, archived ones with `archived` only; pages come as needed."""
+        page = await self._send(calls.rubric_version_page(name, archived=archived, before=None))
+        for version in page.items:
+            yield version
+        while page.next is not None:
+            page = await self._send(calls.rubric_version_page(name, archived=archived, before=page.next))
+            for version in page.items:
+                yield version
+
+    async def diff_rubric(self, name: str, before: int, after: int) -> RubricDiff:
+        """What became of each criterion from one version of a set to another."""
+        return await self._send(calls.diff_rubric(name, before, after))
+
+    async def archive_rubric(self, name: str, version: int, *, archived: bool = True) -> RubricVersion:
+        """Hide a version from listings, or show it again; it is found by its number all the while.
+
+        Raises `RequestRejected` (`archived-alias`) while an alias points at it.
+        """
+        return await self._send(calls.archive_rubric(name, version, archived=archived))
+
+    async def learn(self, name: str, request: LearnRequest) -> Job:
+        """Begin to learn a rubric set from labelled pairs; it becomes the next version of `name`.
+
+        `wait_for_job` waits for it, and `LearnResult.model_validate(job.result)` reads what came of it.
+        """
+        return (await self._send(calls.learn(name, request))).job
+
+    async def evaluate(self, request: EvaluationRequest) -> Job:
+        """Begin to measure rubric versions on labelled pairs.
+
+        `wait_for_job` waits for it, and `EvaluationReport.model_validate(job.result)` reads what came of it.
+        """
+        return (await self._send(calls.evaluate(request))).job
 
     async def judgement(self, judgement_id: int) -> JudgementDetail:
         """One judgement with its rubric set and, where kept, its images."""

@@ -17,9 +17,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from reward_client.errors import ProtocolError, RequestRejected, ServiceUnavailable
 from reward_client.retries import WorthRetryingError, is_worth_retrying, retry_after
 from shared_schemas.datasets import Dataset, DatasetPage
+from shared_schemas.evaluations import EvaluationRequest
 from shared_schemas.health import Readiness
-from shared_schemas.jobs import Job, JobPage, JobState
+from shared_schemas.jobs import Job, JobAccepted, JobPage, JobState
 from shared_schemas.judgements import JudgementDetail, JudgementPage
+from shared_schemas.learning import LearnRequest
 from shared_schemas.problems import Problem
 from shared_schemas.reward import RewardRequest, RewardResponse
 from shared_schemas.rubrics import (
@@ -27,10 +29,14 @@ from shared_schemas.rubrics import (
     AliasState,
     PublishRequest,
     RubricContent,
+    RubricDiff,
     RubricPage,
     RubricSummary,
     RubricVersion,
+    VersionPage,
 )
+
+_SUCCESS = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -52,7 +58,7 @@ class Call(Generic[T]):
     files: tuple[File, ...] = ()
     deadline: timedelta | None = None
     """Overall, retries included; none = the client's own."""
-    accepted: frozenset[int] = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT})
+    accepted: frozenset[int] = _SUCCESS
     """Statuses whose body `read` understands."""
 
     def request(self, client: httpx.Client | httpx.AsyncClient, *, timeout_seconds: float) -> httpx.Request:
@@ -105,10 +111,40 @@ def rubric_version(name: str, version: int) -> Call[RubricVersion]:
     return Call(method="GET", path=f"/rubrics/{quote(name)}/versions/{version}", read=_model(RubricVersion))
 
 
-def rubric_page(after: str | None) -> Call[RubricPage]:
+def rubric_page(*, archived: bool, after: str | None) -> Call[RubricPage]:
     """`GET /rubrics`, one page of it."""
-    params = {} if after is None else {"after": after}
+    params = _archived(archived) | ({} if after is None else {"after": after})
     return Call(method="GET", path="/rubrics", params=params, read=_model(RubricPage))
+
+
+def rubric_version_page(name: str, *, archived: bool, before: int | None) -> Call[VersionPage]:
+    """`GET /rubrics/{name}/versions`, one page of it, newest first."""
+    params = _archived(archived) | ({} if before is None else {"before": str(before)})
+    return Call(method="GET", path=f"/rubrics/{quote(name)}/versions", params=params, read=_model(VersionPage))
+
+
+def diff_rubric(name: str, before: int, after: int) -> Call[RubricDiff]:
+    """`GET /rubrics/{name}/diff`."""
+    params = {"from": str(before), "to": str(after)}
+    return Call(method="GET", path=f"/rubrics/{quote(name)}/diff", params=params, read=_model(RubricDiff))
+
+
+def archive_rubric(name: str, version: int, *, archived: bool) -> Call[RubricVersion]:
+    """`POST` or `DELETE /rubrics/{name}/versions/{version}/archive`. Safe to repeat."""
+    path = f"/rubrics/{quote(name)}/versions/{version}/archive"
+    return Call(method="POST" if archived else "DELETE", path=path, read=_model(RubricVersion))
+
+
+def learn(name: str, request: LearnRequest) -> Call[JobAccepted]:
+    """`POST /rubrics/{name}/learn`. Safe to repeat: an equal job that is under way is the same job."""
+    body = request.model_dump(mode="json")
+    return Call(method="POST", path=f"/rubrics/{quote(name)}/learn", json=body, read=_model(JobAccepted))
+
+
+def evaluate(request: EvaluationRequest) -> Call[JobAccepted]:
+    """`POST /evaluations`. Safe to repeat, as `learn` is."""
+    body = request.model_dump(mode="json")
+    return Call(method="POST", path="/evaluations", json=body, read=_model(JobAccepted))
 
 
 def alias(name: str, alias: str) -> Call[AliasState]:
@@ -189,6 +225,10 @@ def read_answer(call: Call[T], response: httpx.Response) -> T:
     if response.is_server_error:
         raise ServiceUnavailable(message, problem=problem)
     raise ProtocolError(f"{call.method} {call.path} answered with the unexpected status {response.status_code}")
+
+
+def _archived(archived: bool) -> dict[str, str]:
+    return {"archived": "true"} if archived else {}
 
 
 def _alias_path(name: str, alias: str) -> str:

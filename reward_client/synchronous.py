@@ -20,14 +20,17 @@ from reward_client.retries import Deadline, RetryPolicy, backoff, blocking, no_a
 from reward_client.rubrics import identity_of_newest, identity_of_version, identity_without_rubric
 from reward_client.transport import ask_environment_for_proxies, credentials, service_url
 from shared_schemas.datasets import Dataset
+from shared_schemas.evaluations import EvaluationRequest
 from shared_schemas.health import Readiness
 from shared_schemas.jobs import Job, JobState
 from shared_schemas.judgements import Judgement, JudgementDetail
+from shared_schemas.learning import LearnRequest
 from shared_schemas.reward import CachePolicy, Orders, RewardScheme, Run
 from shared_schemas.rubrics import (
     AliasState,
     Mode,
     RubricContent,
+    RubricDiff,
     RubricIdentity,
     RubricReference,
     RubricSummary,
@@ -138,13 +141,49 @@ class RewardClient:
         """Point an alias at a version; with `expected`, only if it points at that version now."""
         return self._send(calls.set_alias(name, alias, version, expected=expected))
 
-    def list_rubrics(self) -> Iterator[RubricSummary]:
-        """Every rubric set, ordered by name; pages are fetched as they are needed."""
-        page = self._send(calls.rubric_page(None))
+    def list_rubrics(self, *, archived: bool = False) -> Iterator[RubricSummary]:
+        """Every rubric set, ordered by name; pages are fetched as they are needed.
+
+        Sets of which every version is archived come with `archived` only.
+        """
+        page = self._send(calls.rubric_page(archived=archived, after=None))
         yield from page.items
         while page.next is not None:
-            page = self._send(calls.rubric_page(page.next))
+            page = self._send(calls.rubric_page(archived=archived, after=page.next))
             yield from page.items
+
+    def list_rubric_versions(self, name: str, *, archived: bool = False) -> Iterator[RubricVersion]:
+        """The versions of a set, newest first, archived ones with `archived` only; pages come as needed."""
+        page = self._send(calls.rubric_version_page(name, archived=archived, before=None))
+        yield from page.items
+        while page.next is not None:
+            page = self._send(calls.rubric_version_page(name, archived=archived, before=page.next))
+            yield from page.items
+
+    def diff_rubric(self, name: str, before: int, after: int) -> RubricDiff:
+        """What became of each criterion from one version of a set to another."""
+        return self._send(calls.diff_rubric(name, before, after))
+
+    def archive_rubric(self, name: str, version: int, *, archived: bool = True) -> RubricVersion:
+        """Hide a version from listings, or show it again; it is found by its number all the while.
+
+        Raises `RequestRejected` (`archived-alias`) while an alias points at it.
+        """
+        return self._send(calls.archive_rubric(name, version, archived=archived))
+
+    def learn(self, name: str, request: LearnRequest) -> Job:
+        """Begin to learn a rubric set from labelled pairs; it becomes the next version of `name`.
+
+        `wait_for_job` waits for it, and `LearnResult.model_validate(job.result)` reads what came of it.
+        """
+        return self._send(calls.learn(name, request)).job
+
+    def evaluate(self, request: EvaluationRequest) -> Job:
+        """Begin to measure rubric versions on labelled pairs.
+
+        `wait_for_job` waits for it, and `EvaluationReport.model_validate(job.result)` reads what came of it.
+        """
+        return self._send(calls.evaluate(request)).job
 
     def judgement(self, judgement_id: int) -> JudgementDetail:
         """One judgement with its rubric set and, where kept, its images."""

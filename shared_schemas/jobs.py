@@ -39,6 +39,12 @@ class JobStage(ResponseModel):
     """Items that are done."""
     total: int
     """Items that there are."""
+    judge_calls: int = 0
+    """Calls paid for in it, in this attempt."""
+    tokens: int = 0
+    """Tokens of those calls."""
+    seconds: float = 0.0
+    """Wall time so far, when its last item was done."""
 
 
 class JobError(ResponseModel):

@@ -29,6 +29,7 @@ class ProblemType(StrEnum):
     UNKNOWN_DATASET = "unknown-dataset"
     TASK_MISMATCH = "task-mismatch"
     ALIAS_CHANGED = "alias-changed"
+    ARCHIVED_ALIAS = "archived-alias"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     BODY_TOO_LARGE = "body-too-large"

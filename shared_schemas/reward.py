@@ -111,9 +111,10 @@ class RewardRequest(RequestModel):
     reward: RewardScheme | None = None
     """How verdicts become rewards. Null = `score` pointwise; pairwise `binary`, or `rank` for more than two."""
     tie_margin: float | None = Field(default=None, ge=0.0)
-    """Nats; |margin| below it is a tie. Pairwise only. Null = the server's default."""
+    """Nats; |margin| below it is a tie. Pairwise only. Null = the calibrated value, else the server's default."""
     tie_score: float | None = Field(default=None, ge=0.0)
-    """Scores nearer to each other than this are a tie. Pointwise only. Null = only equal scores are."""
+    """Scores nearer to each other than this are a tie. Pointwise only. Null = the calibrated value, else 0: only equal
+    ones are."""
     per_criterion: bool = False
     """Also answer how well each candidate meets each criterion; pairwise this costs calls of its own."""
     cache: CachePolicy = CachePolicy.USE
@@ -144,7 +145,7 @@ class PairVerdict(ResponseModel):
     """(l_12 − l_21)/2 in nats: positive = the first is preferred; free of additive position bias when both orders were
     asked. Null when the judge gives no log-probabilities."""
     p_first: float | None = Field(ge=0.0, le=1.0)
-    """sigmoid(margin / temperature); null without a margin."""
+    """sigmoid(margin / temperature); null without a margin. The temperature is 1 unless `calibrated`."""
     position_bias: float | None
     """(l_12 + l_21)/2 in nats: positive = the judge favours what is shown first. Null unless both orders were asked."""
     consistent: bool | None
@@ -252,6 +253,9 @@ class RewardResponse(ResponseModel):
     """Resolved once, at admission."""
     judge: JudgeIdentity
     """Who judged."""
+    calibrated: bool = False
+    """Whether `p_first`, `win_rate` rewards, and the tie band unless it was requested, follow what was fitted to
+    labelled pairs for this rubric content and judge."""
     results: tuple[GroupResult, ...]
     """One per group."""
     usage: Usage

@@ -38,6 +38,7 @@ class Language(StrEnum):
     """The language of a rubric set, which picks the judge's prompt template."""
 
     EN = "en"
+    ZH = "zh"
 
 
 class Criterion(RequestModel):
@@ -53,6 +54,29 @@ class Criterion(RequestModel):
     """Relative weight; 1.0 unless learned."""
 
 
+class Exemplar(RequestModel):
+    """A labelled pair that the judge is shown with the criteria, and why the label is as it is ("ARR with guide").
+
+    Images are named by the digests of their files, which the service has from a dataset. Each exemplar adds two images
+    (three for edits) to every question, so the judge must be served with a limit that allows for them.
+    """
+
+    prompt: Text = Field(max_length=8000)
+    """What the images show, or the edit that was asked for."""
+    preferred: Digest
+    """The better image's file."""
+    dispreferred: Digest
+    """The other image's file."""
+    source: Digest | None = None
+    """The file of the picture that was edited; for edits, and for nothing else."""
+    rationale: Text = Field(max_length=2000)
+    """What makes the better image better."""
+
+
+MAX_EXEMPLARS = 4
+"""Twelve images of edits, beside the three of the question."""
+
+
 class RubricContent(RequestModel):
     """What a rubric version says; its digest is the version's identity."""
 
@@ -66,6 +90,8 @@ class RubricContent(RequestModel):
     """What the images are for, in one or two sentences."""
     criteria: tuple[Criterion, ...] = Field(default=(), max_length=64)
     """Ordered from overall alignment over composition to fine detail; empty = judge without rubrics."""
+    guide: tuple[Exemplar, ...] = Field(default=(), max_length=MAX_EXEMPLARS)
+    """Labelled pairs shown before every question of a pairwise set."""
 
     @model_validator(mode="after")
     def _criterion_ids_are_unique(self) -> Self:
@@ -74,10 +100,16 @@ class RubricContent(RequestModel):
             raise ValueError("criterion ids must be unique within a set")
         return self
 
+    @model_validator(mode="after")
+    def _exemplars_have_sources_for_edits_alone(self) -> Self:
+        if any((exemplar.source is None) is (self.task is Task.EDIT) for exemplar in self.guide):
+            raise ValueError("an exemplar has a source exactly when the task is `edit`")
+        return self
+
     @property
     def digest(self) -> str:
-        """`sha256:…` of the canonical JSON of this content."""
-        return json_digest(self.model_dump(mode="json"))
+        """`sha256:…` of the canonical JSON of this content; what a set does not use is not part of it."""
+        return json_digest(self.model_dump(mode="json", exclude=None if self.guide else {"guide"}))
 
 
 def json_digest(value: Any) -> str:
@@ -180,8 +212,50 @@ class RubricIdentity(ResponseModel):
         return f"{self.name}@{NONE_ALIAS if self.version is None else self.version}"
 
 
+class Calibration(ResponseModel):
+    """How one judge's margins under one rubric version are to be read; fitted on labelled pairs, attached to it."""
+
+    temperature: float = Field(gt=0)
+    """`p_first` = sigmoid(margin / temperature)."""
+    tie_margin: float = Field(ge=0)
+    """Margins below it are ties: nats for a pairwise set, difference of scores for a pointwise one."""
+    ece: float = Field(ge=0, le=1)
+    """Expected calibration error at this temperature, on the pairs it was fitted on."""
+    num_pairs: int
+    """Pairs it was fitted on."""
+    dataset: Digest
+    """The dataset they are from."""
+    job: int | None = None
+    """The job that fitted it."""
+
+
+class VersionMetrics(ResponseModel):
+    """The headline of the last evaluation of a version; the job's result has the whole report."""
+
+    accuracy: float
+    """Share of held-out pairs where the judge, both orders averaged, prefers what people prefer; a tie counts half."""
+    accuracy_low: float
+    """Lower end of its 95 % interval."""
+    accuracy_high: float
+    """Upper end."""
+    forward: float
+    """The same with the preferred image shown first, in that order alone."""
+    reverse: float
+    """The same with the preferred image shown second."""
+    none_accuracy: float | None
+    """Of the judge without rubrics on the same pairs; null when it was not asked."""
+    num_pairs: int
+    """Pairs that were judged."""
+    judge: Digest
+    """Fingerprint of the judge."""
+    dataset: Digest
+    """The dataset the pairs are from."""
+    job: int
+    """The job with the whole report."""
+
+
 class RubricVersion(ResponseModel):
-    """One immutable version of a rubric set."""
+    """One immutable version of a rubric set, with the records that are attached to it."""
 
     name: str
     """The rubric set."""
@@ -195,6 +269,12 @@ class RubricVersion(ResponseModel):
     """Where it came from, as published."""
     created: datetime
     """When it was published (UTC)."""
+    calibration: dict[str, Calibration] = Field(default_factory=dict)
+    """Judge fingerprint → how its margins are to be read; attached, not part of the version."""
+    metrics: VersionMetrics | None = None
+    """How well it did when it was last evaluated; attached, not part of the version."""
+    archived: bool = False
+    """Whether it is left out of listings."""
 
 
 class AliasState(ResponseModel):
@@ -214,7 +294,7 @@ class RubricSummary(ResponseModel):
     name: str
     """The rubric set."""
     latest: int
-    """Its newest version."""
+    """Its newest version that is not archived."""
     digest: Digest
     """The newest version's digest."""
     task: Task
@@ -225,6 +305,10 @@ class RubricSummary(ResponseModel):
     """Criteria in the newest version."""
     aliases: dict[str, int]
     """Alias → version."""
+    metrics: VersionMetrics | None = None
+    """How well the newest version did when it was last evaluated."""
+    archived: bool = False
+    """Whether all its versions are archived; such a set is listed on request only."""
 
 
 class RubricPage(ResponseModel):
@@ -243,3 +327,39 @@ class VersionPage(ResponseModel):
     """The versions of this page."""
     next: int | None
     """Pass as `before` to get the next page; null on the last."""
+
+
+class Change(StrEnum):
+    """What became of a criterion from one version to another."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+    REWEIGHTED = "reweighted"
+    MOVED = "moved"
+
+
+class CriterionChange(ResponseModel):
+    """One criterion that is not the same in both versions."""
+
+    change: Change
+    """What became of it; one whose words changed is `changed`, whatever else did."""
+    before: Criterion | None
+    """As it was; null when it was added."""
+    after: Criterion | None
+    """As it is; null when it was removed."""
+
+
+class RubricDiff(ResponseModel):
+    """Answer of `GET /rubrics/{name}/diff`."""
+
+    name: str
+    """The rubric set."""
+    before: int
+    """The version compared from."""
+    after: int
+    """The version compared to."""
+    criteria: tuple[CriterionChange, ...]
+    """In the order of the newer version, removed ones last; empty when nothing changed."""
+    fields: dict[str, tuple[Any, Any]]
+    """Other parts of the content that differ (`task_description`, `mode`, `guide` …): name → before and after."""

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 import uvicorn
 
@@ -22,6 +23,9 @@ from tests.postgres_server import PostgresServer, running_postgres
 
 if TYPE_CHECKING:
     from trainer.config import TrainConfig
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # how long an example takes is the machine's business
+hypothesis.settings.load_profile("unhurried")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch; child processes inherit it
 
@@ -119,10 +123,10 @@ def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of a real StableDiffusion3Pipeline of a million random parameters."""
-    from arr.demo.tiny_sd3 import random_sd3_pipeline
+    from arr.demo.tiny_sd3 import build_random_tiny_sd3
 
     directory = tmp_path_factory.mktemp("models") / "tiny-sd3"
-    random_sd3_pipeline(seed=0).save_pretrained(directory)
+    build_random_tiny_sd3(directory, seed=0)
     return directory
 
 

@@ -34,12 +34,14 @@ class PostgresServer:
 
     def create_cluster(self) -> None:
         """Make the files of a new cluster."""
-        command = [self._binaries / "initdb", "-D", self._folder / "data", "-U", _USER, "-A", "trust", "-N", "-E", "UTF8"]
+        options = ["-U", _USER, "-A", "trust", "-N", "-E", "UTF8"]
+        command: list[str | Path] = [self._binaries / "initdb", "-D", self._folder / "data", *options]
         subprocess.run(command, check=True, capture_output=True, user=_owner())
 
     def start(self) -> None:
         """Return when it takes connections."""
-        command = [self._binaries / "postgres", "-D", self._folder / "data", "-h", "", "-k", self._folder, *_QUICK]
+        address = ["-h", "", "-k", str(self._folder)]
+        command: list[str | Path] = [self._binaries / "postgres", "-D", self._folder / "data", *address, *_QUICK]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, user=_owner())
         deadline = time.monotonic() + 30

@@ -1,7 +1,7 @@
-"""From a prompt to an answer: cache, single flight, retries.
+"""From a prompt to an answer: cache, single flight, and the call itself.
 
-Owns asking one question once, whoever wants to know; the scheduler owns when and where it is asked. This is the only
-place that retries: the openai client does not, and a caller that did would multiply the load of a judge in trouble.
+Owns asking one question once, whoever wants to know. How often it is tried is up to `calling`, when and where to the
+scheduler.
 
 The one rule: only answers are stored and shared. A failure belongs to those who waited for it.
 """
@@ -9,36 +9,24 @@ The one rule: only answers are stored and shared. A failure belongs to those who
 import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from random import uniform
 from typing import TypeAlias
-
-import stamina
 
 from services.judging.answers import Answer, LabelAnswer
 from services.judging.backend import BackendError, OpenAIBackend
 from services.judging.cache import VerdictCache
+from services.judging.calling import Call, Calling, CallLimits, Spent
 from services.judging.observer import AnswerSource, JudgeObserver
 from services.judging.prompts import JudgePrompt
 from services.judging.questions import JudgeFailure
-from services.judging.scheduling.retry_budget import RetryBudget
 from services.judging.scheduling.scheduler import Bundle, Scheduler
 from services.judging.single_flight import SingleFlight
 from shared_schemas.problems import FailureType
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AskLimits:
+class AskLimits(CallLimits):
     """How often, how long, and what counts as an answer."""
 
-    attempts: int = 3
-    """Attempts per call when a failure is retryable."""
-    first_backoff: timedelta = timedelta(milliseconds=100)
-    """Wait before the second attempt, jittered; doubles."""
-    max_backoff: timedelta = timedelta(seconds=10)
-    """Longest wait between attempts."""
-    call_timeout: timedelta = timedelta(seconds=60)
-    """Longest single call."""
     min_label_mass: float = 0.5
     """A smaller probability of the labels is `judge-off-topic`: the judge wanted to say something else."""
 
@@ -79,11 +67,10 @@ class Answering:
     def __init__(
         self, scheduler: Scheduler, *, cache: VerdictCache, limits: AskLimits, observer: JudgeObserver
     ) -> None:
-        self._scheduler = scheduler
+        self._calling = Calling(scheduler, limits=limits)
         self._cache = cache
         self._limits = limits
         self._observer = observer
-        self._budget = RetryBudget()
         self._flights: SingleFlight[Reply] = SingleFlight()
         self._lookups: set[asyncio.Future[dict[str, Answer]]] = set()
 
@@ -124,50 +111,23 @@ class Answering:
         return self._checked(await self._call(ask))
 
     async def _call(self, ask: Ask) -> Reply:
-        loop, limits = asyncio.get_running_loop(), self._limits
-        num_calls, queued, asked_at = 0, 0.0, 0.0
+        async def put(backend: OpenAIBackend) -> Answer:
+            within, priority = self._limits.call_timeout, ask.bundle.caller.call_class
+            return await backend.ask(ask.prompt, within=within, priority=priority)
 
-        async def call(backend: OpenAIBackend) -> Answer:
-            nonlocal num_calls, queued, asked_at
-            asked_at = loop.time()
-            queued += asked_at - waiting_since
-            num_calls += 1
-            if num_calls == 1:
-                self._budget.on_call()
-            return await backend.ask(ask.prompt, within=limits.call_timeout, priority=ask.bundle.caller.call_class)
-
+        spent = Spent()
         try:
-            async for attempt in stamina.retry_context(
-                on=lambda error: self._backoff(error, attempt_number=num_calls, deadline=ask.deadline),
-                attempts=limits.attempts,
-                timeout=None,
-            ):
-                with attempt:
-                    waiting_since = loop.time()
-                    answer = await self._scheduler.run(ask.bundle, call)
+            answer = await self._calling.make(Call(ask=put, bundle=ask.bundle, deadline=ask.deadline), spent=spent)
         except BackendError as error:
             failure = JudgeFailure(type=error.type, detail=error.detail)
-            return Reply(outcome=failure, judge_calls=num_calls, queue_seconds=queued)
+            return Reply(outcome=failure, judge_calls=spent.num_calls, queue_seconds=spent.queue_seconds)
         self._observer.tokens_spent(prompt=answer.prompt_tokens, completion=answer.completion_tokens)
-        outcome = on_topic(answer, limits.min_label_mass)  # already here: what is off topic must not be stored
-        return Reply(outcome=outcome, judge_calls=num_calls, queue_seconds=queued, seconds=loop.time() - asked_at)
-
-    def _backoff(self, error: Exception, *, attempt_number: int, deadline: float) -> bool | float:
-        """Whether to try again, and after how many seconds.
-
-        A call whose replica broke the connection off is tried again at once where another is left. One that was told no
-        has to be paid for from the retry budget: a judge in trouble gets little more than it would anyway.
-        """
-        if not isinstance(error, BackendError) or not error.type.is_retryable or attempt_number == 0:
-            return False
-        was_told = error.status is not None or error.type is FailureType.JUDGE_TIMEOUT
-        if was_told and not self._budget.take():
-            return False
-        longest = min(self._limits.first_backoff * 2 ** (attempt_number - 1), self._limits.max_backoff)
-        seconds = uniform(0.5, 1.0) * longest.total_seconds()
-        if error.retry_after_seconds is not None:
-            seconds += min(error.retry_after_seconds, self._limits.max_backoff.total_seconds())
-        return seconds if asyncio.get_running_loop().time() + seconds < deadline else False
+        return Reply(
+            outcome=on_topic(answer, self._limits.min_label_mass),  # already here: what is off topic must not be stored
+            judge_calls=spent.num_calls,
+            queue_seconds=spent.queue_seconds,
+            seconds=spent.seconds,
+        )
 
     def _checked(self, reply: Reply) -> Reply:
         """Apply the label mass to answers from anywhere, as the limit may have moved since one was stored."""

@@ -3,15 +3,14 @@
 Owns the two kinds of answer and their one encoding, which every cache stores. Refuses to interpret: margins, scores and
 ties are made of answers by `verdicts`.
 
-The one rule: an encoded answer carries its own key and a checksum; what does not match is not there.
+The one rule: an encoded answer is `sealed`: it carries its own key and a checksum; what does not match is not there.
 """
 
-import hashlib
-import hmac
-import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+from services.judging.sealed import seal, unseal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,27 +59,19 @@ _KINDS: dict[str, type[LabelAnswer] | type[ChoiceAnswer]] = {"label": LabelAnswe
 def encode_answer(key: str, answer: Answer) -> str:
     """JSON with the answer, the key it belongs under, and a checksum over both."""
     kind = "label" if isinstance(answer, LabelAnswer) else "choice"
-    body = json.dumps({"key": key, "kind": kind, **asdict(answer)}, sort_keys=True)
-    return json.dumps([_checksum(body), body])
+    return seal(key, {"kind": kind, **asdict(answer)})
 
 
 def decode_answer(key: str, text: str | bytes) -> Answer | None:
     """The answer, or None for anything that `encode_answer(key, …)` did not write."""
+    fields = unseal(key, text)
+    if fields is None:
+        return None
     try:
-        checksum, body = json.loads(text)
-        if not hmac.compare_digest(checksum, _checksum(body)):
-            return None
-        fields: dict[str, Any] = json.loads(body)
-        if fields.pop("key") != key:
-            return None
         answer = _KINDS[fields.pop("kind")](**fields)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError):
         return None
     return answer if _is_finite(answer) else None
-
-
-def _checksum(body: str) -> str:
-    return hashlib.sha256(body.encode()).hexdigest()
 
 
 def _is_finite(answer: Answer) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Generic
 from services.judging.answers import Answer, LabelAnswer
 from services.judging.chat_json import (
     BaseModelT,
+    ChosenLabel,
     JsonCompletion,
     choice_answer,
     choice_in_words,
@@ -25,7 +26,8 @@ from services.judging.chat_json import (
 from services.judging.chat_messages import ChatMessage, encode_request, messages_of, with_postscript
 from services.judging.connection import JudgeConnection
 from services.judging.label_logprobs import LabelTokens, read_labels
-from services.judging.ladder import Capability, JsonFormat, Style
+from services.judging.ladder import Capability, Style
+from services.judging.manners import Manner
 from services.judging.prompts import JudgePrompt, Labels
 
 
@@ -73,21 +75,26 @@ class JsonQuestion(Generic[BaseModelT]):
     temperature: float = 0.0
     """0 = the likeliest answer; left out where a server fixed its own."""
     seed: int | None = None
-    """Of the sampling, for servers that have one."""
+    """Of the sampling; left out where a server has none."""
 
 
 async def ask(connection: JudgeConnection, way: Way, prompt: JudgePrompt, *, delivery: Delivery) -> Answer:
     """Ask for one label: its log-probs, or the bare choice. Raises `BackendError`."""
     if way.style.json_format is None:
         return await _ask_for_log_probs(connection, way, prompt, delivery=delivery)
-    messages = messages_of(prompt)
-    question = JsonQuestion(
-        messages=with_postscript(messages, choice_in_words(prompt.labels)),
+    question = choice_question(prompt, max_tokens=way.style.max_tokens)
+    manner = Manner(json_format=way.style.json_format, dialect=way.style.dialect)
+    body = await _have_written(connection, way, question, manner=manner, delivery=delivery)
+    return choice_answer(read_json(body, schema=question.schema), labels=prompt.labels)
+
+
+def choice_question(prompt: JudgePrompt, *, max_tokens: int) -> JsonQuestion[ChosenLabel]:
+    """The same question, to be answered with a label written as JSON."""
+    return JsonQuestion(
+        messages=with_postscript(messages_of(prompt), choice_in_words(prompt.labels)),
         schema=choice_schema(prompt.labels),
-        max_tokens=way.style.max_tokens,
+        max_tokens=max_tokens,
     )
-    said = await complete_json(connection, way, question, json_format=way.style.json_format, delivery=delivery)
-    return choice_answer(said, labels=prompt.labels)
 
 
 async def complete_json(
@@ -95,22 +102,29 @@ async def complete_json(
     way: Way,
     question: JsonQuestion[BaseModelT],
     *,
-    json_format: JsonFormat,
+    manner: Manner,
     delivery: Delivery,
 ) -> JsonCompletion[BaseModelT]:
     """Ask for an answer of a shape. Raises `BackendError`."""
+    body = await _have_written(connection, way, question, manner=manner, delivery=delivery)
+    return read_json(body, schema=question.schema, among_words=manner.in_words)
+
+
+async def _have_written(
+    connection: JudgeConnection, way: Way, question: JsonQuestion[Any], *, manner: Manner, delivery: Delivery
+) -> bytes:
     schema, messages = question.schema, question.messages
-    if json_format is JsonFormat.OBJECT:
+    if manner.in_words:
         messages = with_postscript(messages, schema_in_words(schema))
     parameters: dict[str, Any] = {
-        way.style.dialect.length_parameter: question.max_tokens,
-        "response_format": response_format(schema, json_format),
+        manner.dialect.length_parameter: question.max_tokens,
+        **response_format(schema, manner.json_format),
     }
-    if way.style.dialect.sends_temperature:
+    if manner.dialect.sends_temperature:
         parameters["temperature"] = question.temperature
-    if question.seed is not None:
+    if question.seed is not None and manner.sends_seed:
         parameters["seed"] = question.seed
-    return read_json(await _chat(connection, way, parameters, messages, delivery=delivery), schema=schema)
+    return await _chat(connection, way, parameters, messages, delivery=delivery)
 
 
 async def _ask_for_log_probs(

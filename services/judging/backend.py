@@ -7,10 +7,9 @@ The one rule: what a server can do is found out once, by asking it, never from i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 from services.judging.answers import Answer
 from services.judging.asking import Delivery, JsonQuestion, Way, ask, complete_json
@@ -18,7 +17,9 @@ from services.judging.chat_json import BaseModelT, JsonCompletion
 from services.judging.chat_messages import ChatMessage, Role
 from services.judging.connection import JudgeConnection
 from services.judging.failures import BackendError
-from services.judging.ladder import Capability, JsonFormat
+from services.judging.ladder import Capability
+from services.judging.manners import CANNOT, Manner, Manners
+from services.judging.probe_question import probe_question
 from services.judging.probing import find_way
 from services.judging.prompts import JudgePrompt
 from services.judging.served_model import ModelDirectory, ServedModel
@@ -36,8 +37,6 @@ __all__ = [
     "ServedModel",
     "ServerLoad",
 ]
-
-_BAD_REQUEST = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,15 +64,15 @@ class OpenAIBackend:
         self._connection = connection
         self._directory = ModelDirectory(connection, wanted=model)
         self._found: Way | None = None
-        self._tells_schemas_in_words = False
+        self._manners = Manners(Manner())
 
     @classmethod
-    def over_url(cls, url: str, *, model: str | None = None, api_key: str | None = None) -> "OpenAIBackend":
+    def over_url(cls, url: str, *, model: str | None = None, api_key: str | None = None) -> Self:
         """A server at `url`, its root or its `…/v1`. Without `model`, the first one it lists."""
         return cls(JudgeConnection(url=url, api_key=api_key, transport=None), model=model)
 
     @classmethod
-    def in_process(cls, app: Any, *, model: str | None = None) -> "OpenAIBackend":
+    def in_process(cls, app: Any, *, model: str | None = None) -> Self:
         """An ASGI application in this process: the same requests, no socket."""
         return cls(JudgeConnection.in_process(app), model=model)
 
@@ -107,13 +106,25 @@ class OpenAIBackend:
         served = await self._directory.look_up(within=within)
         way = await find_way(self._connection, self._directory, model=served.model, within=within)
         self._found = way
-        self._tells_schemas_in_words = way.style.json_format is JsonFormat.OBJECT
+        first = Manner(dialect=way.style.dialect)
+        self._manners = Manners(replace(first, json_format=way.style.json_format or first.json_format))
         return BackendIdentity(
             model=served.model,
             server_version=served.server_version,
             style=way.style.name,
             revision=served.revision,
         )
+
+    async def try_out(self, *, within: timedelta) -> None:
+        """Have it answer a question, whatever it says: raises `BackendError` only where asking again could help.
+
+        A server can say who it is long after what answers questions has died.
+        """
+        try:
+            await self._answer_something(Delivery(within=within))
+        except BackendError as error:
+            if error.type.is_retryable:
+                raise
 
     async def identify(self, *, within: timedelta) -> ServedModel:
         """Who is there now: two small requests, no judgement; `within` bounds each. Raises `BackendError`."""
@@ -140,30 +151,39 @@ class OpenAIBackend:
     ) -> JsonCompletion[BaseModelT]:
         """Let it write an answer of the shape `schema`; the last message is the user's.
 
-        A server that refuses JSON schemas (HTTP 400 or 422) is told the schema in words, from then on. Raises
-        `BackendError`: `judge-malformed` for what is cut off at `max_tokens` or does not fit, `judge-refused` for a no.
+        What a server refuses (JSON schemas, JSON at all, seeds, temperatures) is left out, from then on; where it does
+        not enforce the schema, it is told it in words. Raises `BackendError`: `judge-malformed` for what is cut off at
+        `max_tokens` or does not fit, `judge-refused` for a no.
         """
         question = JsonQuestion(
             messages=tuple(messages), schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed
         )
         delivery = Delivery(within=within, priority=priority)
-        if not self._tells_schemas_in_words:
+        return await self._write(question, way=self._way, manners=self._manners, delivery=delivery)
+
+    async def _write(
+        self, question: JsonQuestion[BaseModelT], *, way: Way, manners: Manners, delivery: Delivery
+    ) -> JsonCompletion[BaseModelT]:
+        manner, tried = manners.current, set[Manner]()
+        was_refused, unread = False, None
+        while True:
+            tried.add(manner)
             try:
-                return await complete_json(
-                    self._connection, self._way, question, json_format=JsonFormat.SCHEMA, delivery=delivery
-                )
+                said = await complete_json(self._connection, way, question, manner=manner, delivery=delivery)
             except BackendError as error:
-                if error.status not in _BAD_REQUEST:
+                if was_refused and error.took_the_request:
+                    manners.took(manner, was_read=False)
+                instead = manners.after(manner, error)
+                if instead is None or instead in tried:
+                    if unread is not None and error.status in CANNOT:
+                        raise unread from None  # it heeds formats after all, and had only said something odd
                     raise
-        try:
-            said = await complete_json(
-                self._connection, self._way, question, json_format=JsonFormat.OBJECT, delivery=delivery
-            )
-        except BackendError as error:
-            self._tells_schemas_in_words |= error.took_the_request
-            raise
-        self._tells_schemas_in_words = True
-        return said
+                was_refused = error.status is not None
+                unread = unread if was_refused else error
+                manner = instead
+            else:
+                manners.took(manner, was_read=True)
+                return said
 
     async def load(self, *, within: timedelta) -> ServerLoad | None:
         """How busy it is by its own account; None when it does not say. Raises `BackendError`."""
@@ -174,6 +194,9 @@ class OpenAIBackend:
                 return None
             raise
         return read_load(metrics.decode(errors="replace"))
+
+    async def _answer_something(self, delivery: Delivery) -> None:
+        await ask(self._connection, self._way, probe_question(), delivery=delivery)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -2,7 +2,8 @@
 
 Owns `response_format` and how strictly an answer is read; refuses to repair what does not fit.
 
-The one rule: an answer that is not one whole JSON document of the shape asked for is `judge-malformed`.
+The one rule: an answer that is not one whole JSON document of the shape asked for is `judge-malformed`. Where nothing
+made the server write nothing else, that document may stand among other words (`embedded_json`).
 """
 
 import json
@@ -16,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.judging.answers import ChoiceAnswer
 from services.judging.chat_completion import read_completion
-from services.judging.failures import CutOffError, malformed
+from services.judging.embedded_json import SaidTwiceError, find_objects, parse_once
+from services.judging.failures import BackendError, CutOffError, malformed
 from services.judging.ladder import JsonFormat
 from services.judging.prompts import PAIR_LABELS, YES_NO_LABELS, Labels
 
@@ -58,11 +60,16 @@ class JsonCompletion(Generic[BaseModelT]):
 
 
 def response_format(schema: type[BaseModel], json_format: JsonFormat) -> dict[str, Any]:
-    """The `response_format` of a request: `schema` in OpenAI's strict dialect, or any JSON."""
-    if json_format is JsonFormat.OBJECT:
-        return {"type": json_format}
-    name = re.sub(r"[^\w-]", "_", schema.__name__, flags=re.ASCII)[:_MAX_SCHEMA_NAME]
-    return {"type": json_format, "json_schema": {"name": name, "strict": True, "schema": _strict_schema(schema)}}
+    """`response_format`, where one is sent: `schema` in OpenAI's strict dialect, or any JSON."""
+    match json_format:
+        case JsonFormat.TEXT:
+            return {}
+        case JsonFormat.OBJECT:
+            return {"response_format": {"type": json_format}}
+        case JsonFormat.SCHEMA:
+            name = re.sub(r"[^\w-]", "_", schema.__name__, flags=re.ASCII)[:_MAX_SCHEMA_NAME]
+            said = {"name": name, "strict": True, "schema": _strict_schema(schema)}
+            return {"response_format": {"type": json_format, "json_schema": said}}
 
 
 def schema_in_words(schema: type[BaseModel]) -> str:
@@ -71,8 +78,12 @@ def schema_in_words(schema: type[BaseModel]) -> str:
     return f"Answer with one JSON object that fits this JSON schema, and nothing else:\n{written}"
 
 
-def read_json(body: bytes, *, schema: type[BaseModelT]) -> JsonCompletion[BaseModelT]:
-    """Read the text of a `/chat/completions` answer. Raises `BackendError` (`judge-malformed`, `judge-refused`)."""
+def read_json(body: bytes, *, schema: type[BaseModelT], among_words: bool = False) -> JsonCompletion[BaseModelT]:
+    """Read the text of a `/chat/completions` answer. Raises `BackendError` (`judge-malformed`, `judge-refused`).
+
+    `among_words` also takes a document in a fence, with thoughts before it or with sentences around it, if it is the
+    only one of its shape.
+    """
     completion = read_completion(body)
     choice = completion.choices[0]
     if choice.was_cut_off:
@@ -80,15 +91,43 @@ def read_json(body: bytes, *, schema: type[BaseModelT]) -> JsonCompletion[BaseMo
     text = choice.message.content or ""
     if not text.strip():
         raise malformed("its answer is empty")
-    try:
-        value = schema.model_validate_json(text)
-        json.loads(text, object_pairs_hook=_said_once)
-    except ValidationError as error:
-        raise malformed(f"its answer does not fit the schema: {_kind_of(error)}") from None
-    except ValueError:
-        raise malformed("its answer says the same thing twice") from None
+    value = _the_one_in(text, schema) if among_words else _whole(text, schema)
     cost = completion.cost
     return JsonCompletion(value=value, prompt_tokens=cost.prompt_tokens, completion_tokens=cost.completion_tokens)
+
+
+def validated(text: str, schema: type[BaseModelT]) -> BaseModelT:
+    """A whole JSON document of exactly this shape: no other keys, no converted types. Raises `ValidationError`."""
+    return schema.model_validate_json(text, strict=True, extra="forbid")
+
+
+def _whole(text: str, schema: type[BaseModelT]) -> BaseModelT:
+    try:
+        value = validated(text, schema)
+        parse_once(text)
+    except ValidationError as error:
+        raise malformed(f"its answer does not fit the schema: {_kind_of(error)}") from None
+    except SaidTwiceError:
+        raise malformed("its answer says the same thing twice") from None
+    return value
+
+
+def _the_one_in(text: str, schema: type[BaseModelT]) -> BaseModelT:
+    try:
+        return _whole(text, schema)
+    except BackendError as error:
+        as_a_whole = error
+    fitting = list[BaseModelT]()
+    for found in find_objects(text):
+        try:
+            fitting.append(validated(found, schema))
+        except ValidationError:
+            continue
+    if not fitting:
+        raise as_a_whole
+    if len(fitting) > 1:
+        raise malformed("its answer holds several JSON objects that fit the schema")
+    return fitting[0]
 
 
 def choice_schema(labels: Labels) -> type[ChosenLabel]:
@@ -120,11 +159,3 @@ def _strict_schema(schema: type[BaseModel]) -> Any:
 def _kind_of(error: ValidationError) -> str:
     """What is wrong, and not where: a path may hold keys that are the judge's own words."""
     return str(error.errors(include_url=False, include_input=False, include_context=False)[0]["type"])
-
-
-def _said_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Pydantic takes the last of equal keys; an answer that contradicts itself is none."""
-    said = dict(pairs)
-    if len(said) < len(pairs):
-        raise ValueError("a key stands twice")
-    return said

@@ -3,7 +3,7 @@
 Owns `BackendError` and which failure a broken connection or an HTTP status is; refuses to retry.
 
 The one rule: a detail never quotes the server's own prose, which may repeat the request or a key. Only the short name
-of the parameter or the code that it complains about is passed on.
+of the parameter or the code that it complains about, or how many images it takes, is passed on.
 """
 
 import asyncio
@@ -22,6 +22,9 @@ from shared_schemas.problems import FailureType
 
 _IDENTIFIER = re.compile(r"[a-z][a-z_.]{0,39}")
 """What a parameter or an error code looks like; digits and hyphens, as keys have them, are left out."""
+
+_IMAGE_LIMIT = re.compile(r"(?i)\bat most (\d{1,4}) image|\btoo many images\b")
+"""vLLM's words, and those of hosted models. A question whose rubric has a guide shows up to fifteen images."""
 
 _GATEWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
@@ -147,6 +150,9 @@ def _status_failure(error: openai.APIStatusError) -> BackendError:
 
 def _what_was_wrong(error: openai.APIStatusError) -> str:
     """`HTTP 400: input_tokens`: the status, and the parameter or the code that the server names, if any."""
+    if found := _IMAGE_LIMIT.search(_prose(error.body)):
+        limit = f"; it takes {found[1]} at most" if found[1] else ""
+        return f"HTTP {error.status_code}: too many images in one question{limit}"
     for name in (error.param, error.code):
         if isinstance(name, str) and _IDENTIFIER.fullmatch(name):
             return f"HTTP {error.status_code}: {name}"

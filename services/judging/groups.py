@@ -15,7 +15,7 @@ never shows in a result, and a group of two follows its one margin to the last b
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
@@ -141,21 +141,20 @@ def tie_aware_ranks(strengths: Sequence[Fraction], *, tie_band: float) -> tuple[
     return tuple(ranks)
 
 
-def comparative_rewards(standing: Standing, reward: RewardScheme) -> tuple[float, ...]:
+def comparative_rewards(standing: Standing, reward: RewardScheme, *, temperature: float = 1.0) -> tuple[float, ...]:
     """[K] rewards of a group of two or more by any scheme that compares, which is all but `score`.
 
     `binary` is `rank` with two candidates: linear from `preferred` at rank 1 to `dispreferred` at rank K (RPO, arXiv
-    2605.08354). `win_rate` is the mean over the others of sigmoid(margin), `margin` the mean margin itself. Raises
-    `ValueError` for `score`, and for margins and probabilities where only winners are known.
+    2605.08354). `win_rate` is the mean over the others of sigmoid(margin / temperature), `margin` that of the margin
+    itself. Raises `ValueError` for `score`, and for margins and probabilities where only winners are known.
     """
     match reward.scheme:
         case Scheme.BINARY | Scheme.RANK:
             return tuple(_by_rank(rank, len(standing.ranks), reward) for rank in standing.ranks)
-        case Scheme.WIN_RATE | Scheme.MARGIN if standing.has_margins:
-            value = sigmoid if reward.scheme is Scheme.WIN_RATE else float
-            everybody = range(len(standing.ranks))
-            others = [[j for j in everybody if j != i] for i in everybody]
-            return tuple(math.fsum(value(standing.margin(i, j)) for j in others[i]) / len(others[i]) for i in everybody)
+        case Scheme.WIN_RATE if standing.has_margins:
+            return _means_over_others(standing, lambda margin: sigmoid(margin / temperature))
+        case Scheme.MARGIN if standing.has_margins:
+            return _means_over_others(standing, float)
     raise ValueError(f"{reward.scheme.value} rewards do not follow from how the candidates stand to each other")
 
 
@@ -164,6 +163,12 @@ def _counted(verdict: Verdict, *, tie_margin: float, has_margins: bool) -> float
     if verdict.margin is None or not has_margins:
         return float(verdict.preferred)
     return 0.0 if is_tie(verdict.margin, tie_margin) else verdict.margin
+
+
+def _means_over_others(standing: Standing, value: Callable[[float], float]) -> tuple[float, ...]:
+    everybody = range(len(standing.ranks))
+    others = [[j for j in everybody if j != i] for i in everybody]
+    return tuple(math.fsum(value(standing.margin(i, j)) for j in others[i]) / len(others[i]) for i in everybody)
 
 
 def _by_rank(rank: float, num_candidates: int, reward: RewardScheme) -> float:

@@ -124,6 +124,11 @@ class Judge:
         return self._replicas.backend
 
     @property
+    def replica_set(self) -> ReplicaSet:
+        """Its servers, for others who ask them something and take their turn."""
+        return self._replicas
+
+    @property
     def num_changes(self) -> int:
         """How often another judge was found behind the same URLs."""
         return self._replicas.num_changes
@@ -175,8 +180,9 @@ class Judge:
 
         `adaptive` asks the other order too when the first is not clearer than the bias bound and `tie_margin` (nats)
         together. `use_cache=False` neither reads nor writes stored answers and shares no call with others. Raises
-        `JudgeNotStartedError`, `ValueError` for a question without or with an unwanted source image, and what the cache
-        raises; never for the judge's fault. Cancelling it cancels the calls that nobody else waits for.
+        `JudgeNotStartedError`, `ValueError` for a question with a source image or exemplars that its rubric does not
+        want, or without those it wants, and what the cache raises; never for the judge's fault. Cancelling it cancels
+        the calls that nobody else waits for.
         """
         sender = self._sender(caller, deadline)
 
@@ -249,7 +255,10 @@ def _pair_question(question: PairQuestion, sender: _Sender) -> _Question:
     images = {FIRST_SECOND: (question.first, question.second), SECOND_FIRST: (question.second, question.first)}
     names = (FIRST_SECOND, SECOND_FIRST) if _first_goes_first(question) else (SECOND_FIRST, FIRST_SECOND)
     prompts = [
-        pair_prompt(question.prompt, *images[name], source=question.source, rubric=question.rubric) for name in names
+        pair_prompt(
+            question.prompt, *images[name], source=question.source, rubric=question.rubric, guide=question.guide
+        )
+        for name in names
     ]
     return _question(names, prompts, sender, at_once=2)
 

@@ -18,11 +18,11 @@ def judgement_key(fingerprint: str, prompt: JudgePrompt, *, scope: str) -> str:
         "judge": fingerprint,
         "labels": list(prompt.labels),
         "system": prompt.system,
-        "parts": [_identify(part) for part in prompt.parts],
+        "parts": [identify(part) for part in prompt.parts],
     }
     return json_digest(request)
 
 
-def _identify(part: Part) -> dict[str, str]:
+def identify(part: Part) -> dict[str, str]:
     """Text and image under different names: no text can pose as an image's digest."""
     return {"text": part} if isinstance(part, str) else {"image": part.digest}

@@ -43,6 +43,8 @@ class JsonFormat(StrEnum):
     """The server enforces a schema."""
     OBJECT = "json_object"
     """The server enforces JSON, and words must say which."""
+    TEXT = "text"
+    """The server enforces nothing, and is not told a format: words must say all. No verdict is read from this."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +114,7 @@ _OTHER_RUNGS = (
     Style(capability=Capability.TOP_LOG_PROBS, top_logprobs=5),
     *(
         Style(capability=Capability.CHOICE, json_format=json_format, max_tokens=room)
-        for json_format in JsonFormat
+        for json_format in (JsonFormat.SCHEMA, JsonFormat.OBJECT)
         for room in (_WRITING_TOKENS, _THINKING_TOKENS)
     ),
 )

@@ -68,7 +68,7 @@ async def find_way(connection: JudgeConnection, directory: ModelDirectory, *, mo
             if error.is_passing or error.status in _KEPT_OUT:
                 raise
             if error.status == HTTPStatus.NOT_FOUND:
-                raise _not_there(error, model=model, listed=directory.listed) from error
+                raise not_there(error, model=model, listed=directory.listed) from error
             _learn(ladder, style, error)
             failed.append(_Failed(style=style, error=error))
             continue
@@ -151,7 +151,7 @@ async def _spelled(connection: JudgeConnection, label: str, *, model: str, withi
     return tuple(dict.fromkeys(ids))
 
 
-def _not_there(error: BackendError, *, model: str, listed: Sequence[str]) -> BackendError:
+def not_there(error: BackendError, *, model: str, listed: Sequence[str]) -> BackendError:
     """Is it the model or the URL that does not exist?"""
     if listed and model not in listed:
         detail = f"the judge has no model {model!r}; it serves {', '.join(listed)}"

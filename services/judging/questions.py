@@ -14,6 +14,22 @@ SECOND_FIRST = "second-first"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ShownExample:
+    """A labelled pair that the judge sees before the question, as its rubric's guide asks for."""
+
+    prompt: str
+    """The prompt, or the edit instruction."""
+    source: JudgeImage | None
+    """The picture that was edited; given exactly for edits."""
+    preferred: JudgeImage
+    """The better image."""
+    dispreferred: JudgeImage
+    """The other one."""
+    rationale: str
+    """Why it is better."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PairQuestion:
     """Which of two images is better for this prompt, by this rubric?"""
 
@@ -27,6 +43,8 @@ class PairQuestion:
     """The picture that was edited; given exactly when the rubric is for `edit`."""
     rubric: RubricContent
     """What to judge by; no criteria = the judge's own taste."""
+    guide: tuple[ShownExample, ...] = ()
+    """The rubric's exemplars with their images, in its order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

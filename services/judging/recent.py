@@ -48,6 +48,11 @@ class Recent(Generic[Key, Value]):
                     self._making.pop(key, None)
         return made
 
+    def kept(self, key: Key) -> Value | None:
+        """The value of `key`, if it is there."""
+        with self._lock:
+            return self._find(key)
+
     def _find(self, key: Key) -> Value | None:
         if key in self._kept:
             self._kept.move_to_end(key)

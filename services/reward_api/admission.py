@@ -21,7 +21,7 @@ from services.reward_api.request_body import META
 from services.storage.rubrics import RubricRepository
 from shared_schemas.problems import FieldError
 from shared_schemas.reward import Group, RewardRequest
-from shared_schemas.rubrics import RubricContent, RubricIdentity, RubricReference, Task
+from shared_schemas.rubrics import Calibration, RubricContent, RubricIdentity, RubricReference, Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +30,8 @@ class ResolvedRubric:
 
     identity: RubricIdentity
     content: RubricContent
+    calibration: Mapping[str, Calibration]
+    """Judge fingerprint → how its margins by this content are to be read."""
 
 
 def read_meta(meta: bytes, *, max_prompt_chars: int) -> RewardRequest:
@@ -58,7 +60,7 @@ async def resolve_rubric(meta: RewardRequest, rubrics: RubricRepository) -> Reso
     Raises `InvalidRequest` for text that is no reference, `UnknownRubricError`, and `TaskMismatch`.
     """
     if isinstance(meta.rubric, RubricContent):
-        rubric = _unpublished(meta.rubric, name=None)
+        rubric = await _unpublished(meta.rubric, rubrics, name=None)
     else:
         rubric = await _look_up(meta.rubric, rubrics, task=_task_of(meta.groups[0]))
     _check_task(meta.groups, rubric.content.task)
@@ -88,14 +90,16 @@ async def _look_up(text: str, rubrics: RubricRepository, *, task: Task) -> Resol
     except ValueError as error:
         raise wrong_field("rubric", str(error)) from error
     if reference.is_none:
-        return _unpublished(RubricContent(task=task), name=reference.name)
+        return await _unpublished(RubricContent(task=task), rubrics, name=reference.name)
     found = await rubrics.resolve(reference)
     identity = RubricIdentity(name=found.name, version=found.version, digest=found.digest)
-    return ResolvedRubric(identity=identity, content=found.content)
+    return ResolvedRubric(identity=identity, content=found.content, calibration=found.calibration)
 
 
-def _unpublished(content: RubricContent, *, name: str | None) -> ResolvedRubric:
-    return ResolvedRubric(identity=RubricIdentity(name=name, version=None, digest=content.digest), content=content)
+async def _unpublished(content: RubricContent, rubrics: RubricRepository, *, name: str | None) -> ResolvedRubric:
+    identity = RubricIdentity(name=name, version=None, digest=content.digest)
+    calibration = await rubrics.calibrations(identity.digest)
+    return ResolvedRubric(identity=identity, content=content, calibration=calibration)
 
 
 def _task_of(group: Group) -> Task:

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from datetime import timedelta
 from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from services.reward_api import datasets, health, jobs, judgements, reward, rubrics
+from services.reward_api import datasets, health, jobs, judgements, learning, reward, rubrics
 from services.reward_api.access import Access
 from services.reward_api.composition import open_services
 from services.reward_api.errors import install_error_handlers
@@ -49,11 +50,16 @@ def create_app(
         redoc_url=None,
     )
     own_limits = {"/datasets": settings.max_dataset_bytes}
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, max_bytes_below=own_limits)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=settings.max_body_bytes,
+        max_bytes_below=own_limits,
+        patience=timedelta(seconds=settings.body_seconds),
+    )
     if settings.api_keys is None:
         app.add_middleware(LoopbackHosts)
     app.add_middleware(RequestContext, metrics=metrics)
     install_error_handlers(app)
-    for part in (reward, rubrics, datasets, judgements, jobs, health):
+    for part in (reward, rubrics, datasets, learning, judgements, jobs, health):
         app.include_router(part.router)
     return app

@@ -10,11 +10,17 @@ from services.judging.answering import AskLimits
 from services.judging.backend import OpenAIBackend
 from services.judging.cache import VerdictCache
 from services.judging.canary import Canary
+from services.judging.chat import Chat
+from services.judging.chat_backend import ChatBackend
 from services.judging.judge import Judge, JudgeLimits
+from services.judging.observer import NullObserver
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
+from services.judging.scheduling.replica_set import ReplicaSet
 from services.reward_api.access import Access
 from services.reward_api.audit import AuditLog
+from services.reward_api.chat_access import ChatAccess
 from services.reward_api.dataset_intake import DatasetIntake
+from services.reward_api.guides import Guides
 from services.reward_api.image_reader import ImageReader
 from services.reward_api.judge_access import JudgeAccess
 from services.reward_api.load import OnTheWay
@@ -22,6 +28,7 @@ from services.reward_api.metrics import Metrics
 from services.reward_api.settings import Settings
 from services.reward_api.state import Services
 from services.storage.blobs import BlobStore
+from services.storage.chat_answers import DatabaseChatCache
 from services.storage.database import Database
 from services.storage.dataset_checks import DatasetLimits
 from services.storage.datasets import DatasetRepository
@@ -54,6 +61,8 @@ async def open_services(
         judge = _build_judge(settings, cache, metrics)
         access_to_judge = JudgeAccess(judge)
         await stack.enter_async_context(access_to_judge.open())
+        chat = _build_chat(settings, judge, database, metrics)
+        await stack.enter_async_context(chat.open())
         canary = await stack.enter_async_context(_watching(judge, settings, metrics))
         metrics.watch(judge=access_to_judge, audit=audit, redis=redis)
         yield Services(
@@ -70,8 +79,10 @@ async def open_services(
             blobs=blobs,
             audit=audit,
             images=_build_image_reader(settings),
+            guides=Guides(datasets, judge_max_pixels=settings.judge_max_pixels),
             on_the_way=OnTheWay(),
             judge=access_to_judge,
+            chat=chat,
             canary=canary,
             stopping=stopping or asyncio.Event(),
         )
@@ -107,6 +118,24 @@ def _build_judge(settings: Settings, cache: VerdictCache, metrics: Metrics) -> J
         position_bias_bound=settings.position_bias_bound,
     )
     return Judge(build_backends(settings), cache=cache, limits=limits, observer=metrics.judge)
+
+
+def _build_chat(settings: Settings, judge: Judge, database: Database, metrics: Metrics) -> ChatAccess:
+    """The model that writes: a server of its own where one is configured, else the judge."""
+    cache = DatabaseChatCache(database)
+    if settings.chat_url is None:
+        return ChatAccess(Chat(judge.replica_set, cache=cache, observer=metrics.judge), own_server=None)
+    api_key = None if settings.chat_api_key is None else settings.chat_api_key.get_secret_value()
+    usual = JudgeLimits()
+    own_server = ReplicaSet(
+        [ChatBackend.over_url(settings.chat_url, model=settings.chat_model, api_key=api_key)],
+        max_window=settings.max_judge_window,
+        probe_within=usual.ask.call_timeout,
+        patience=usual.patience,
+        observer=NullObserver(),  # the metrics are the judge's
+        writing_share=1.0,
+    )
+    return ChatAccess(Chat(own_server, cache=cache, is_the_judge=False), own_server=own_server)
 
 
 def build_backends(settings: Settings) -> list[OpenAIBackend]:

@@ -5,7 +5,7 @@ ApiError
 │                             ├── PromptTooLong  ├── TaskMismatch  └── InvalidDataset
 ├── Unauthenticated (401, carries WWW-Authenticate)          ├── Forbidden (403)
 ├── UnknownRubric (404)       ├── UnknownJudgement (404)     ├── UnknownJob (404)
-├── UnknownDataset (404)      ├── AliasChanged (412)
+├── UnknownDataset (404)      ├── AliasChanged (412)         ├── ArchivedAlias (409)
 ├── BodyTooSlow (408)         ├── BodyTooLarge (413)         ├── UnsupportedMediaType (415)
 ├── StorageFull (507)
 └── Overloaded (429)          └── Unavailable (503): both carry Retry-After
@@ -31,7 +31,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from services.storage.errors import AliasChangedError, StorageError
+from services.storage.errors import AliasChangedError, ArchivedAliasError, StorageError
 from services.telemetry import current_request_id
 from shared_schemas.problems import PROBLEM_MEDIA_TYPE, PROBLEM_TYPE_PREFIX, FieldError, Problem, ProblemType
 
@@ -157,6 +157,13 @@ class AliasChanged(ApiError):
 
     status = HTTPStatus.PRECONDITION_FAILED
     type = ProblemType.ALIAS_CHANGED
+
+
+class ArchivedAlias(ApiError):
+    """An alias would point at an archived version."""
+
+    status = HTTPStatus.CONFLICT
+    type = ProblemType.ARCHIVED_ALIAS
 
 
 class BodyTooLarge(ApiError):
@@ -300,6 +307,8 @@ def _as_api_error(error: Exception) -> ApiError:
             return InvalidRequest("the request does not validate", errors=field_errors(error.errors()))
         case AliasChangedError():
             return AliasChanged(str(error))
+        case ArchivedAliasError():
+            return ArchivedAlias(str(error))
         case StorageError():
             return UnknownRubric(str(error))
         case OperationalError() if "full" in str(error.orig):

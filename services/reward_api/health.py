@@ -79,6 +79,8 @@ async def _check_others(services: Services) -> dict[str, str]:
     replicas = services.judge.replicas()
     parts = {f"judge {replica.name}": replica.problem or OK for replica in replicas} if len(replicas) > 1 else {}
     parts["audit"] = services.audit.problem or OK
+    if services.chat.has_own_server:
+        parts["chat"] = services.chat.problem() or OK
     if services.redis is not None:
         parts["redis"] = await services.redis.check()
     if services.canary is not None:

@@ -12,7 +12,14 @@ from itertools import chain, combinations, islice
 from services.judging.callers import Caller
 from services.judging.images import JudgeImage
 from services.judging.judge import Judge
-from services.judging.questions import ImageAnswer, ImageQuestion, JudgeFailure, PairAnswer, PairQuestion
+from services.judging.questions import (
+    ImageAnswer,
+    ImageQuestion,
+    JudgeFailure,
+    PairAnswer,
+    PairQuestion,
+    ShownExample,
+)
 from services.reward_api.terms import Terms
 from shared_schemas.reward import CachePolicy, Group, Orders, RewardRequest
 from shared_schemas.rubrics import Mode, RubricContent
@@ -61,6 +68,8 @@ class Inquiry:
     images: Mapping[str, JudgeImage]
     """By the ids that `meta` uses."""
     rubric: RubricContent
+    guide: tuple[ShownExample, ...]
+    """The rubric's exemplars, shown with every pair; not looked at pointwise."""
     terms: Terms
     caller: Caller
     time_left: Callable[[], timedelta]
@@ -131,7 +140,12 @@ class Inquiry:
         source = self._source(group)
         return [
             PairQuestion(
-                prompt=group.prompt, first=images[first], second=images[second], source=source, rubric=self.rubric
+                prompt=group.prompt,
+                first=images[first],
+                second=images[second],
+                source=source,
+                rubric=self.rubric,
+                guide=self.guide,
             )
             for first, second in _pairs(group)
         ]

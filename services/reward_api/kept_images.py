@@ -41,7 +41,7 @@ def candidates_of(question: Question) -> tuple[JudgeImage, ...]:
 
 
 def images_of(question: Question) -> tuple[JudgeImage, ...]:
-    """All images that the judge was shown: the candidates, then the source of an edit."""
+    """The images of a question: the candidates, then the source of an edit; a guide's are its dataset's to keep."""
     candidates = candidates_of(question)
     return candidates if question.source is None else (*candidates, question.source)
 

@@ -8,7 +8,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,11 +22,8 @@ REQUEST_ID_HEADER = "X-Request-Id"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
-BODY_PATIENCE = timedelta(seconds=30)
-"""How long a body may take, besides a second for every `_SLOWEST_BYTES_PER_SECOND` bytes that have come: a client that
-sends a byte now and then is cut off, one that sends a large body over a slow line is not."""
-
-_SLOWEST_BYTES_PER_SECOND = 100_000
+SLOWEST_BYTES_PER_SECOND = 100_000
+"""A body may come at this rate for as long as it is large; 0.8 Mbit/s."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,20 +71,32 @@ class BodyLimit:
         *,
         max_bytes: int,
         max_bytes_below: Mapping[str, int] | None = None,
-        patience: timedelta = BODY_PATIENCE,
+        patience: timedelta,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`max_bytes_below` has limits of their own for a path and all paths below it: `{"/datasets": …}`."""
+        """`max_bytes_below` has limits of their own for a path and all paths below it: `{"/datasets": …}`.
+
+        `patience` is how long nothing of a body may come. It shrinks by the seconds that a body keeps us waiting and
+        grows, up to that, by one for every `SLOWEST_BYTES_PER_SECOND` bytes: what brings a byte now and then is cut off
+        as soon as what stops, and a large body over a slow line is not. `clock` counts seconds.
+        """
         self._app = app
         self._max_bytes = max_bytes
         self._max_bytes_below = max_bytes_below or {}
         self._patience = patience
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] == "http":
-            announced = Headers(scope=scope).get("Content-Length", "")
-            max_bytes = self._limit_for(scope["path"])
-            receive = _limited(receive, announced=announced, max_bytes=max_bytes, patience=self._patience)
+            body = _Body(
+                receive,
+                announced=Headers(scope=scope).get("Content-Length", ""),
+                max_bytes=self._limit_for(scope["path"]),
+                patience_seconds=self._patience.total_seconds(),
+                clock=self._clock,
+            )
+            receive = body.receive
         await self._app(scope, receive, send)
 
     def _limit_for(self, path: str) -> int:
@@ -97,27 +106,52 @@ class BodyLimit:
         return self._max_bytes
 
 
-def _limited(receive: Receive, *, announced: str, max_bytes: int, patience: timedelta) -> Receive:
-    """`receive` that raises `BodyTooLarge` when more is announced, or comes, and `BodyTooSlow` until all has come."""
-    num_bytes, is_whole, begun = 0, False, time.monotonic()
+class _Body:
+    """The body of one request as it comes."""
 
-    async def counting() -> Message:
-        nonlocal num_bytes, is_whole
-        if announced.isdecimal() and int(announced) > max_bytes:
-            raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
-        seconds = patience.total_seconds() + num_bytes / _SLOWEST_BYTES_PER_SECOND
-        try:
-            async with asyncio.timeout(None if is_whole else begun + seconds - time.monotonic()):
-                message = await receive()
-        except TimeoutError as error:
-            raise BodyTooSlow(f"no more than {num_bytes} bytes of the body came in {seconds:.1f} s") from error
-        is_whole = not message.get("more_body", False)
-        num_bytes += len(message.get("body", b""))
-        if num_bytes > max_bytes:
-            raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+    def __init__(
+        self, receive: Receive, *, announced: str, max_bytes: int, patience_seconds: float, clock: Callable[[], float]
+    ) -> None:
+        self._receive = receive
+        self._is_announced_too_large = announced.isdecimal() and int(announced) > max_bytes
+        self._max_bytes = max_bytes
+        self._longest_seconds = self._seconds_left = patience_seconds
+        self._clock = clock
+        self._num_bytes = 0
+        self._is_whole = False
+
+    async def receive(self) -> Message:
+        """The next message. Raises `BodyTooLarge` and, until all of the body has come, `BodyTooSlow`."""
+        if self._is_announced_too_large:
+            raise self._too_large()
+        message = await (self._receive() if self._is_whole else self._wait())
+        size = len(message.get("body", b""))
+        self._num_bytes += size
+        self._seconds_left = min(self._longest_seconds, self._seconds_left + size / SLOWEST_BYTES_PER_SECOND)
+        self._is_whole = not message.get("more_body", False)
+        if self._num_bytes > self._max_bytes:
+            raise self._too_large()
         return message
 
-    return counting
+    async def _wait(self) -> Message:
+        """Time between two calls is the service's own: while it reads slowly, a client cannot send faster."""
+        waiting_since = self._clock()
+        try:
+            async with asyncio.timeout(self._seconds_left):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        self._seconds_left -= self._clock() - waiting_since
+        if self._seconds_left < 0:
+            raise self._too_slow()
+        return message
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")
+
+    def _too_slow(self) -> BodyTooSlow:
+        patience = f"{self._longest_seconds:g} s"
+        return BodyTooSlow(f"after {self._num_bytes} bytes the body stood still for {patience}, or crawled for longer")
 
 
 class _Answer:

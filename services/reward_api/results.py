@@ -27,7 +27,6 @@ from shared_schemas.reward import (
     GroupError,
     GroupResult,
     PairVerdict,
-    RewardScheme,
     Scheme,
     Status,
     Usage,
@@ -55,10 +54,10 @@ class _Numbers:
 def group_result(judged: JudgedGroup, *, terms: Terms, rubric: RubricContent, per_criterion: bool) -> GroupResult:
     """What became of one group."""
     if terms.mode is Mode.POINTWISE:
-        found = _by_scores(judged.candidates, terms.scheme, tie_score=terms.tie_band, rubric=rubric)
+        found = _by_scores(judged.candidates, terms, rubric=rubric)
     else:
-        found = _by_pairs(judged, terms.scheme, tie_margin=terms.tie_band)
-    group_id, pairs = judged.group.id, _pair_verdicts(judged.pairs)
+        found = _by_pairs(judged, terms)
+    group_id, pairs = judged.group.id, _pair_verdicts(judged.pairs, temperature=terms.temperature)
     criteria = _criterion_scores(judged.candidates) if per_criterion else ()
     if isinstance(found, JudgeFailure):
         error = GroupError(type=found.type, detail=found.detail, retryable=found.type.is_retryable)
@@ -85,22 +84,22 @@ def usage(groups: Iterable[JudgedGroup]) -> Usage:
     )
 
 
-def _by_pairs(judged: JudgedGroup, scheme: RewardScheme, *, tie_margin: float) -> _Numbers | JudgeFailure:
+def _by_pairs(judged: JudgedGroup, terms: Terms) -> _Numbers | JudgeFailure:
     comparisons = [
         Comparison(first=pair.first, second=pair.second, verdict=pair.outcome.verdict)
         for pair in judged.pairs
         if isinstance(pair.outcome, PairAnswer)
     ]
-    standing = standing_of_pairs(len(judged.group.candidates), comparisons, tie_margin=tie_margin)
+    standing = standing_of_pairs(len(judged.group.candidates), comparisons, tie_margin=terms.tie_band)
     if standing is None:
         return _why_unconnected(judged)
-    if scheme.scheme in _NEEDS_MARGINS and not standing.has_margins:
+    if terms.scheme.scheme in _NEEDS_MARGINS and not standing.has_margins:
         return _CHOICES_ONLY
-    return _compared(standing, scheme)
+    return _compared(standing, terms)
 
 
 def _by_scores(
-    candidates: Sequence[JudgedCandidate], scheme: RewardScheme, *, tie_score: float, rubric: RubricContent
+    candidates: Sequence[JudgedCandidate], terms: Terms, *, rubric: RubricContent
 ) -> _Numbers | JudgeFailure:
     answers = [rated.outcome for rated in candidates if isinstance(rated.outcome, ImageAnswer)]
     if len(answers) < len(candidates):
@@ -108,16 +107,17 @@ def _by_scores(
         return _told(failures, retryable=all(failure.type.is_retryable for failure in failures))
     weights = {criterion.id: criterion.weight for criterion in rubric.criteria}
     scores = tuple(weighted_score(answer.scores, weights) for answer in answers)
-    standing = standing_of_scores(scores, tie_score=tie_score)
-    if scheme.scheme is Scheme.SCORE:
+    standing = standing_of_scores(scores, tie_score=terms.tie_band)
+    if terms.scheme.scheme is Scheme.SCORE:
         return _Numbers(status=Status.SCORED, rewards=scores, ranks=standing.ranks, scores=scores)
-    return replace(_compared(standing, scheme), scores=scores)
+    return replace(_compared(standing, terms), scores=scores)
 
 
-def _compared(standing: Standing, scheme: RewardScheme) -> _Numbers:
+def _compared(standing: Standing, terms: Terms) -> _Numbers:
     if standing.is_tied:
         return _Numbers(status=Status.TIED)
-    return _Numbers(status=Status.SCORED, rewards=comparative_rewards(standing, scheme), ranks=standing.ranks)
+    rewards = comparative_rewards(standing, terms.scheme, temperature=terms.temperature)
+    return _Numbers(status=Status.SCORED, rewards=rewards, ranks=standing.ranks)
 
 
 def _why_unconnected(judged: JudgedGroup) -> JudgeFailure:
@@ -144,12 +144,16 @@ def _told(failures: Sequence[JudgeFailure], *, retryable: bool) -> JudgeFailure:
     return min(fitting, key=lambda failure: list(FailureType).index(failure.type))
 
 
-def _pair_verdicts(pairs: Sequence[JudgedPair]) -> tuple[PairVerdict, ...]:
+def _pair_verdicts(pairs: Sequence[JudgedPair], *, temperature: float) -> tuple[PairVerdict, ...]:
     """The verdicts on those pairs that have one."""
-    return tuple(_pair_verdict(pair, pair.outcome) for pair in pairs if isinstance(pair.outcome, PairAnswer))
+    return tuple(
+        _pair_verdict(pair, pair.outcome, temperature=temperature)
+        for pair in pairs
+        if isinstance(pair.outcome, PairAnswer)
+    )
 
 
-def _pair_verdict(pair: JudgedPair, answer: PairAnswer) -> PairVerdict:
+def _pair_verdict(pair: JudgedPair, answer: PairAnswer, *, temperature: float) -> PairVerdict:
     verdict = answer.verdict
     winners = {1: pair.first, 0: None, -1: pair.second}
     return PairVerdict(
@@ -157,7 +161,7 @@ def _pair_verdict(pair: JudgedPair, answer: PairAnswer) -> PairVerdict:
         second=pair.second,
         winner=winners[verdict.preferred],
         margin=verdict.margin,
-        p_first=verdict.p_first(),
+        p_first=verdict.p_first(temperature),
         position_bias=verdict.position_bias,
         consistent=verdict.consistent,
         label_mass=verdict.label_mass,

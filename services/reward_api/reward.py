@@ -32,17 +32,17 @@ from services.reward_api.errors import (
     UnsupportedMediaType,
     UnusedImage,
 )
-from services.reward_api.image_reader import ImageReader
 from services.reward_api.inquiry import Inquiry, JudgedGroup, num_calls
 from services.reward_api.load import Ticket, TooBusy, admit, preferred_wait
 from services.reward_api.openapi import problems, reward_answers, reward_body
 from services.reward_api.request_body import JSON, RewardBody, read_body
 from services.reward_api.results import group_result, usage
 from services.reward_api.state import Services, ServicesDep
-from services.reward_api.terms import Terms, agree_on_terms
+from services.reward_api.terms import Terms, agree_on_terms, calibrate
 from services.telemetry import current_request_id
 from shared_schemas.access import Scope
 from shared_schemas.reward import MAX_PAIRWISE_CANDIDATES, JudgeIdentity, RewardRequest, RewardResponse, Timing
+from shared_schemas.rubrics import Mode
 
 MAX_IMAGES = 1024 * (MAX_PAIRWISE_CANDIDATES + 1)
 """All candidates and a source for each of the most groups that a pairwise request may have."""
@@ -84,6 +84,8 @@ class _Judged:
     groups: Sequence[JudgedGroup]
     judge: JudgeIdentity
     """Who was asked; another one may stand behind the same URL by now."""
+    terms: Terms
+    """Those of the order, as they are calibrated for this judge."""
     decode_seconds: float
     judge_seconds: float
 
@@ -110,7 +112,7 @@ async def reward(
         body = await read_body(request, max_images=MAX_IMAGES)
         order = await _read_order(body, services, principal)
         _admit_read(order, services, ticket, judge=judge, start=start)
-        judging = _judge(order, body, judge=judge, images_of=services.images, ticket=ticket, start=start)
+        judging = _judge(order, body, services, judge=judge, ticket=ticket, start=start)
         judged = await unless_disconnected(request, judging)
     response = await _response(order, judged, start=start)
     await _take_down(order, judged, audit=services.audit)
@@ -190,25 +192,30 @@ async def _read_order(body: RewardBody, services: Services, principal: Principal
 
 
 async def _judge(
-    order: _Order, body: RewardBody, *, judge: Judge, images_of: ImageReader, ticket: Ticket, start: float
+    order: _Order, body: RewardBody, services: Services, *, judge: Judge, ticket: Ticket, start: float
 ) -> _Judged:
     """Read the images, then ask; all within the deadline counted from `start`."""
     decode_start = time.perf_counter()
-    images = await images_of.read_all(body.images)
+    guide = await services.guides.of(order.rubric) if order.terms.mode is Mode.PAIRWISE else ()
+    images = await services.images.read_all(body.images)
     ticket.is_queued()
-    judge_start, identity = time.perf_counter(), judge.identity
+    judge_start, identity, rubric = time.perf_counter(), judge.identity, order.rubric
+    calibration = rubric.calibration.get(identity.fingerprint)
+    terms = calibrate(order.terms, calibration, meta=order.meta, rubric=rubric.content)
     inquiry = Inquiry(
         judge=judge,
         meta=order.meta,
         images=images,
-        rubric=order.rubric.content,
-        terms=order.terms,
+        rubric=rubric.content,
+        guide=guide,
+        terms=terms,
         caller=order.caller,
         time_left=lambda: max(timedelta(), order.deadline - timedelta(seconds=time.perf_counter() - start)),
     )
     return _Judged(
         groups=await inquiry.ask(),
         judge=identity,
+        terms=terms,
         decode_seconds=judge_start - decode_start,
         judge_seconds=time.perf_counter() - judge_start,
     )
@@ -218,11 +225,12 @@ async def _response(order: _Order, judged: _Judged, *, start: float) -> RewardRe
     """What the client gets."""
     rubric, per_criterion, results = order.rubric, order.meta.per_criterion, []
     for group in judged.groups:
-        results.append(group_result(group, terms=order.terms, rubric=rubric.content, per_criterion=per_criterion))
+        results.append(group_result(group, terms=judged.terms, rubric=rubric.content, per_criterion=per_criterion))
         await asyncio.sleep(0)  # a thousand groups of eight take half a second: other requests go in between
     return RewardResponse(
         rubric=rubric.identity,
         judge=judged.judge,
+        calibrated=judged.terms.is_calibrated,
         results=tuple(results),
         usage=usage(judged.groups),
         timing=_timing(judged, total_seconds=time.perf_counter() - start),

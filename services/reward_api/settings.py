@@ -58,8 +58,8 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path(".arr")
     """Folder for everything that is kept."""
-    database_url: str | None = None
-    """Database, as a SQLAlchemy URL with `sqlite+aiosqlite`. Empty = `arr.db` in the data dir."""
+    database_url: SecretStr | None = None
+    """Database: `sqlite+aiosqlite:///…` or `postgresql+psycopg://…`. Empty = `arr.db` in the data dir."""
     redis_url: SecretStr | None = None
     """Redis that remembers verdicts, such as `redis://cache:6379/0`. Empty = the database does."""
     blob_url: str | None = None
@@ -70,6 +70,18 @@ class Settings(BaseSettings):
     """Model to ask for. Empty = the one the judge serves."""
     judge_api_key: SecretStr | None = None
     """Bearer token for the judge."""
+    chat_url: str | None = None
+    """Base URL of the model that writes criteria, such as `https://host/v1`. Empty = the judge writes them itself."""
+    chat_model: str | None = None
+    """Model to ask for there. Empty = the one it serves."""
+    chat_api_key: SecretStr | None = None
+    """Bearer token for it."""
+    embeddings_model: str | None = None
+    """Model that learning jobs with `embedding: endpoint` ask for embeddings. Empty = there is none."""
+    embeddings_url: str | None = None
+    """Base URL of the server that has it. Empty = the one that writes criteria."""
+    embeddings_api_key: SecretStr | None = None
+    """Bearer token for that URL."""
     judge_max_pixels: int = Field(default=1_048_576, ge=1024)
     """Images with more pixels are scaled down to this many, in sides of multiples of 32, before they are judged."""
     max_judge_window: int = Field(default=256, ge=1, le=4096)
@@ -102,6 +114,8 @@ class Settings(BaseSettings):
     """Largest request body, MiB."""
     max_dataset_mb: int = Field(default=4096, ge=1)
     """Largest dataset, MiB: the body of its upload, and what an archive unpacks to."""
+    body_seconds: float = Field(default=30.0, ge=0.1, le=3600.0)
+    """How long nothing of a request's body may come; a body slower than 100 kB a second is cut off somewhat later."""
     max_image_pixels: int = Field(default=16_000_000, ge=1)
     """Largest image, width × height."""
     max_image_side: int = Field(default=8192, ge=1)
@@ -119,6 +133,8 @@ class Settings(BaseSettings):
 
     @field_validator(
         *("database_url", "redis_url", "blob_url", "judge_model", "judge_api_key"),
+        *("chat_url", "chat_model", "chat_api_key"),
+        *("embeddings_model", "embeddings_url", "embeddings_api_key"),
         *("position_bias_bound", "api_keys"),
         mode="before",
     )
@@ -148,18 +164,35 @@ class Settings(BaseSettings):
     @field_validator("judge_urls")
     @classmethod
     def _http_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(url.startswith(("http://", "https://")) for url in urls):
-            raise ValueError("must start with http:// or https://")
         for url in urls:
-            try:
-                _HTTP_URL.validate_python(url)
-            except ValidationError as error:
-                raise ValueError(error.errors()[0]["msg"]) from error
+            _check_http_url(url)
         if len(set(urls)) < len(urls):
             raise ValueError("names a replica twice")
         return urls
 
-    @field_validator("judge_api_key", mode="before")
+    @field_validator("chat_url", "embeddings_url")
+    @classmethod
+    def _http_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            _check_http_url(url)
+        return url
+
+    @field_validator("chat_model", "chat_api_key")
+    @classmethod
+    def _needs_a_chat_url(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and "chat_url" in info.data and info.data["chat_url"] is None:
+            raise ValueError(f"means nothing without {ENV_PREFIX}CHAT_URL; without that, the judge writes")
+        return value
+
+    @field_validator("embeddings_url", "embeddings_api_key")
+    @classmethod
+    def _needs_its_embeddings(cls, value: object, info: ValidationInfo) -> object:
+        needed = {"embeddings_url": "embeddings_model", "embeddings_api_key": "embeddings_url"}[str(info.field_name)]
+        if value is not None and needed in info.data and info.data[needed] is None:
+            raise ValueError(f"means nothing without {ENV_PREFIX}{needed.upper()}")
+        return value
+
+    @field_validator("judge_api_key", "chat_api_key", "embeddings_api_key", mode="before")
     @classmethod
     def _fits_a_header(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -171,9 +204,9 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _only_sqlite(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith("sqlite+aiosqlite:///"):
-            raise ValueError("must start with sqlite+aiosqlite:///; other databases are not supported yet")
+    def _is_a_known_database(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("sqlite+aiosqlite:///", "postgresql+psycopg://")):
+            raise ValueError("must start with sqlite+aiosqlite:/// or postgresql+psycopg://")
         return url
 
     @field_validator("host")
@@ -189,7 +222,9 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         """The URL given, or SQLite in the data dir."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'arr.db'}"
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.data_dir / 'arr.db'}"
 
     @property
     def resolved_blob_url(self) -> str:
@@ -205,6 +240,17 @@ class Settings(BaseSettings):
     def max_dataset_bytes(self) -> int:
         """`max_dataset_mb` in bytes."""
         return self.max_dataset_mb * _BYTES_PER_MIB
+
+    @property
+    def embeddings_address(self) -> tuple[str, SecretStr | None] | None:
+        """Base URL and bearer token of the server of embeddings; none without a model or a server."""
+        addresses = [
+            (self.embeddings_url, self.embeddings_api_key),
+            (self.chat_url, self.chat_api_key),
+            (self.judge_urls[0] if self.judge_urls else None, self.judge_api_key),
+        ]
+        known = [(url, key) for url, key in addresses if url is not None]
+        return known[0] if known and self.embeddings_model is not None else None
 
     @property
     def uses_pixel_judge(self) -> bool:
@@ -230,6 +276,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def _check_http_url(url: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    try:
+        _HTTP_URL.validate_python(url)
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"]) from error
 
 
 def _check_key_file(file: KeyFile) -> None:

@@ -9,7 +9,9 @@ from fastapi import Depends, Request
 from services.judging.canary import Canary
 from services.reward_api.access import Access
 from services.reward_api.audit import AuditLog
+from services.reward_api.chat_access import ChatAccess
 from services.reward_api.dataset_intake import DatasetIntake
+from services.reward_api.guides import Guides
 from services.reward_api.image_reader import ImageReader
 from services.reward_api.judge_access import JudgeAccess
 from services.reward_api.load import OnTheWay
@@ -42,8 +44,11 @@ class Services:
     blobs: BlobStore
     audit: AuditLog
     images: ImageReader
+    guides: Guides
     on_the_way: OnTheWay
     judge: JudgeAccess
+    chat: ChatAccess
+    """The model that writes criteria: the judge, or a server of its own."""
     canary: Canary | None
     """None = nobody watches for drift."""
     stopping: asyncio.Event

@@ -4,11 +4,11 @@ Owns which of these go together; the one rule is that a request whose fields con
 bent into one that makes sense.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.reward_api.admission import wrong_field
 from shared_schemas.reward import MAX_PAIRWISE_CANDIDATES, RewardRequest, RewardScheme, Scheme
-from shared_schemas.rubrics import Mode, RubricContent
+from shared_schemas.rubrics import Calibration, Mode, RubricContent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +20,10 @@ class Terms:
     """As requested; None = the scheme that suits the mode."""
     tie_band: float
     """Nats pairwise, score pointwise."""
+    temperature: float = 1.0
+    """Probability that one candidate is better than another = sigmoid(margin / temperature)."""
+    is_calibrated: bool = False
+    """Whether the tie band (unless requested) and the temperature were fitted to the rubric set and the judge."""
 
     @property
     def scheme(self) -> RewardScheme:
@@ -42,6 +46,19 @@ def agree_on_terms(meta: RewardRequest, rubric: RubricContent, *, default_tie_ma
         if complaint := _complaint(len(group.candidates), terms):
             raise wrong_field(f"groups.{index}.candidates", complaint)
     return terms
+
+
+def calibrate(terms: Terms, calibration: Calibration | None, *, meta: RewardRequest, rubric: RubricContent) -> Terms:
+    """The same terms as the calibration for the set and the judge has them; a tie band that was requested stays.
+
+    It was fitted to judging in the set's own mode, so to differences of its log-odds or of its scores, and says nothing
+    about the other ones.
+    """
+    if calibration is None or terms.mode is not rubric.mode:
+        return terms
+    requested = meta.tie_score if terms.mode is Mode.POINTWISE else meta.tie_margin
+    tie_band = calibration.tie_margin if requested is None else requested
+    return replace(terms, tie_band=tie_band, temperature=calibration.temperature, is_calibrated=True)
 
 
 def _check_pointwise(meta: RewardRequest, rubric: RubricContent) -> None:

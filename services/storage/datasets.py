@@ -8,7 +8,7 @@ one that could not be stored leaves nothing behind that another dataset does not
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -101,6 +101,11 @@ class DatasetRepository:
             row = await session.get(DatasetImageRow, (id, digest))
         return None if row is None else ImageFormat(row.format)
 
+    async def known_images(self, digests: Iterable[str], *, tenant: str | None) -> set[str]:
+        """Those of `digests` that name an image file of a dataset of `tenant` (none = of any tenant)."""
+        async with self._database.reading() as session:
+            return await _shown(session, list(set(digests)), tenant=tenant)
+
     async def image(self, digest: str) -> bytes:
         """An image file as it came; `load_judge_image` reads it. Raises `OSError`, also when it is not there."""
         data = await self._blobs.get(dataset_blob(digest))
@@ -133,7 +138,7 @@ class DatasetRepository:
         """Delete the images that no dataset shows. The transaction keeps others from being stored meanwhile."""
         try:
             async with self._database.writing() as session:
-                needed = await _needed(session, list(dataset.images))
+                needed = await _shown(session, list(dataset.images), tenant=None)
                 await self._blobs.delete(dataset_blob(digest) for digest in dataset.images.keys() - needed)
         except (OSError, SQLAlchemyError) as error:
             _log.warning("images of a dataset that was not stored are left", extra={"detail": type(error).__name__})
@@ -145,14 +150,17 @@ async def _find(session: AsyncSession, digest: str, *, tenant: str) -> Dataset |
     return None if row is None else _dataset(row)
 
 
-async def _needed(session: AsyncSession, digests: Sequence[str]) -> set[str]:
-    """Those of `digests` that some dataset shows."""
-    needed = set[str]()
+async def _shown(session: AsyncSession, digests: Sequence[str], *, tenant: str | None) -> set[str]:
+    """Those of `digests` that some dataset of `tenant` shows (none = of any tenant)."""
+    shown = set[str]()
+    query = select(DatasetImageRow.digest).distinct()
+    if tenant is not None:
+        query = query.join(DatasetSummaryRow, DatasetSummaryRow.id == DatasetImageRow.dataset_id)
+        query = query.where(DatasetSummaryRow.tenant == tenant)
     for start in range(0, len(digests), _ROWS_AT_ONCE):
         some = digests[start : start + _ROWS_AT_ONCE]
-        query = select(DatasetImageRow.digest).where(DatasetImageRow.digest.in_(some)).distinct()
-        needed.update(await session.scalars(query))
-    return needed
+        shown.update(await session.scalars(query.where(DatasetImageRow.digest.in_(some))))
+    return shown
 
 
 def _batches(images: Mapping[str, SoundImage]) -> Iterator[dict[str, bytes]]:

@@ -3,6 +3,7 @@
 StorageError
 ├── UnknownRubricError   no such rubric set, version or alias
 ├── AliasChangedError    the alias is not where the caller believed it was
+├── ArchivedAliasError   an alias and an archived version would come together
 └── StaleWorkerError     the job is another worker's now, or nobody's
 """
 
@@ -17,6 +18,10 @@ class UnknownRubricError(StorageError):
 
 class AliasChangedError(StorageError):
     """A compare-and-set lost: the alias is not where the caller believed it was."""
+
+
+class ArchivedAliasError(StorageError):
+    """An alias would point at an archived version."""
 
 
 class StaleWorkerError(StorageError):

@@ -60,6 +60,8 @@ class RubricVersionRow(Table):
     content: Mapped[dict[str, object]] = mapped_column(JSON)
     provenance: Mapped[dict[str, object]] = mapped_column(JSON)
     created: Mapped[datetime] = mapped_column(UtcDateTime)
+    archived: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Since when it is left out of listings; the one column that changes."""
 
 
 class RubricAliasRow(Table):
@@ -193,3 +195,36 @@ class DatasetImageRow(Table):
     digest: Mapped[str] = mapped_column(String(71), primary_key=True, index=True)
     format: Mapped[str] = mapped_column(String(16))
     num_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class RubricMetricsRow(Table):
+    """How well a rubric version did when it was last evaluated."""
+
+    __tablename__ = "rubric_metrics"
+    __table_args__ = (ForeignKeyConstraint(["name", "version"], ["rubric_versions.name", "rubric_versions.version"]),)
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    record: Mapped[dict[str, object]] = mapped_column(JSON)
+    attached: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RubricCalibrationRow(Table):
+    """How the margins of one judge by one rubric content are to be read."""
+
+    __tablename__ = "rubric_calibrations"
+
+    digest: Mapped[str] = mapped_column(String(71), primary_key=True)
+    judge: Mapped[str] = mapped_column(String(71), primary_key=True)
+    record: Mapped[dict[str, object]] = mapped_column(JSON)
+    attached: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ChatAnswerRow(Table):
+    """What a model wrote, kept under the digest of the request that it answers."""
+
+    __tablename__ = "chat_answers"
+
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    answer: Mapped[str] = mapped_column(Text)
+    created: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -27,11 +27,12 @@ class Endpoint:
 
     length_parameter: str = "max_tokens"
     takes_temperature: bool = True
+    takes_seed: bool = True
     most_top_logprobs: int = 20
     """0 = log-probs are left out without a word."""
     refuses_logprobs: bool = False
     json_formats: tuple[str, ...] = ("json_schema", "json_object")
-    """Others are ignored: it writes prose."""
+    """Others are ignored: it writes `prose`."""
     refuses_json: tuple[str, ...] = ()
     thinks_for: int = 0
     """Tokens it needs before it writes the first word."""
@@ -40,6 +41,7 @@ class Endpoint:
     complains: Literal["by name", "in prose", "without a word"] = "by name"
     tokenizes: bool = False
     label: str = "2"
+    prose: str = "The second one."
     bodies: list[dict[str, Any]] = field(default_factory=list)
     script: Script | None = None
 
@@ -75,6 +77,7 @@ class Endpoint:
         wrong = {
             other: other in body,
             "temperature": "temperature" in body and not self.takes_temperature,
+            "seed": "seed" in body and not self.takes_seed,
             "logprobs": "logprobs" in body and self.refuses_logprobs,
             "top_logprobs": body.get("top_logprobs", 0) > self.most_top_logprobs > 0,
             "response_format": body.get("response_format", {}).get("type") in self.refuses_json,
@@ -97,7 +100,7 @@ class Endpoint:
         if body.get("response_format", {}).get("type") in self.json_formats:
             return completion(content=json.dumps({"answer": self.label}))
         if not body.get("logprobs") or self.most_top_logprobs == 0:
-            return completion(content="The second one.")
+            return completion(content=self.prose)
         listed = BY_LIKELIHOOD[: body.get("top_logprobs", 0)]
         if "logprob_token_ids" in body and self.tokenizes:
             listed = [token for token in BY_LIKELIHOOD if TOKEN_IDS[token] in body["logprob_token_ids"]]
@@ -112,14 +115,30 @@ def completion(*, top: list[Any] | None = None, content: Any = "1", **choice: An
     return {"choices": [said | choice], "usage": {"prompt_tokens": 700, "completion_tokens": 1}}
 
 
-def answering(body: object, *, status: int = 200) -> Script:
+def answering(body: object, *, status: int = 200, retry_after: int = 7) -> Script:
     """A script that always sends this body: bytes as they are, else as JSON, NaN and Infinity included."""
     content = body if isinstance(body, bytes) else json.dumps(body)
 
     async def answer(_: dict[str, Any]) -> Response:
-        return Response(content, status, headers={"Retry-After": "7"}, media_type="application/json")
+        headers = {"Retry-After": str(retry_after)}
+        return Response(content, status, headers=headers, media_type="application/json")
 
     return answer
+
+
+def in_turn(*scripts: Script) -> Script:
+    """A script that answers like each of these in turn, and then always like the last."""
+    left = list(scripts)
+
+    async def answer(body: dict[str, Any]) -> Response:
+        return await (left.pop(0) if len(left) > 1 else left[0])(body)
+
+    return answer
+
+
+def writing(text: str, **choice: Any) -> Script:
+    """A script that always writes this."""
+    return answering(completion(content=text, **choice))
 
 
 BackendOf: TypeAlias = Callable[[Endpoint], OpenAIBackend]

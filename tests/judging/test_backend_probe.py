@@ -387,7 +387,10 @@ async def test_a_server_that_refuses_every_way_of_asking_is_quoted_with_the_para
     with pytest.raises(BackendError) as caught:
         await backend_for(vllm).probe(within=SOON)
     assert caught.value.type is FailureType.JUDGE_REFUSED
-    assert caught.value.detail == "the judge refused the request (HTTP 400: image), whichever way 'tiny-qwen' is asked"
+    assert caught.value.detail == (
+        "the judge refused the request (HTTP 400: too many images in one question; it takes 1 at most), "
+        "whichever way 'tiny-qwen' is asked"
+    )
 
 
 async def test_a_server_that_keeps_us_out_is_asked_once(vllm: Vllm) -> None:

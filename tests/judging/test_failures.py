@@ -120,9 +120,14 @@ async def test_a_redirect_is_not_followed_but_named() -> None:
         ({"message": "canary", "param": None, "code": "model_not_found"}, "HTTP 403: model_not_found"),
         ({"message": "canary", "param": "sk-canary", "code": "Canary said: no"}, "HTTP 403)"),
         ({"message": "canary", "param": ["canary"], "code": None}, "HTTP 403)"),
+        (
+            {"message": "At most 3 image(s) may be provided in one prompt. Canary", "param": "image"},
+            "HTTP 403: too many images in one question; it takes 3 at most)",
+        ),
+        ({"message": "Too many images in request. Canary is 500."}, "HTTP 403: too many images in one question)"),
     ],
 )
-async def test_only_names_of_parameters_and_codes_are_passed_on(error: dict[str, object], detail: str) -> None:
+async def test_only_names_of_parameters_codes_and_limits_are_passed_on(error: dict[str, object], detail: str) -> None:
     failure = await failure_for(JSONResponse({"error": error}, 403))
     assert detail in failure.detail
     assert "canary" not in failure.detail.lower()

@@ -84,6 +84,15 @@ def test_contradicting_margins_are_settled_by_least_squares() -> None:
     )
 
 
+def test_a_temperature_tempers_win_rates_and_nothing_else() -> None:
+    found = standing(3, {(0, 1): 2.0, (0, 2): 2.0, (1, 2): 3.0})
+    assert comparative_rewards(found, WIN_RATE, temperature=2.0) == pytest.approx(
+        [sigmoid(1), (sigmoid(-1) + sigmoid(1.5)) / 2, (sigmoid(-1) + sigmoid(-1.5)) / 2]
+    )
+    for scheme in (RPO, MARGIN):
+        assert comparative_rewards(found, scheme, temperature=2.0) == comparative_rewards(found, scheme)
+
+
 def test_a_pair_that_was_not_judged_is_filled_in_from_the_strengths() -> None:
     # A chain of four, 0 > 1 > 2 > 3 by 1, 2 and 4: the strengths follow it exactly.
     found = standing(4, {(0, 1): 1.0, (1, 2): 2.0, (2, 3): 4.0})

@@ -1,5 +1,6 @@
 """One order or two, criteria one by one, judges without log-probabilities, tenants."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -15,10 +16,11 @@ from services.judging.questions import (
     JudgeFailure,
     PairAnswer,
     PairQuestion,
+    ShownExample,
 )
 from shared_schemas.problems import FailureType
 from shared_schemas.reward import Orders
-from shared_schemas.rubrics import RubricContent, Task
+from shared_schemas.rubrics import Exemplar, RubricContent, Task
 from tests.judging.gated_judge import SOON, Gate, StartJudge, answered, limits, margin_of
 
 
@@ -30,6 +32,26 @@ def gate() -> Gate:
 @pytest.fixture
 def question(red_circle: JudgeImage, blue_square: JudgeImage, rubric: RubricContent) -> PairQuestion:
     return PairQuestion(prompt="a red circle", first=red_circle, second=blue_square, source=None, rubric=rubric)
+
+
+@pytest.fixture
+def guided(question: PairQuestion) -> PairQuestion:
+    """The same question by a rubric set with an exemplar."""
+    example = ShownExample(
+        prompt="a blue square",
+        source=None,
+        preferred=question.second,
+        dispreferred=question.first,
+        rationale="the colour is right",
+    )
+    exemplar = Exemplar(
+        prompt=example.prompt,
+        preferred=example.preferred.digest,
+        dispreferred=example.dispreferred.digest,
+        rationale=example.rationale,
+    )
+    rubric = question.rubric.model_copy(update={"guide": (exemplar,)})
+    return replace(question, rubric=rubric, guide=(example,))
 
 
 def orders_asked(answer: PairAnswer) -> list[str]:
@@ -160,3 +182,40 @@ async def test_tenants_share_no_answers(gate: Gate, start_judge: StartJudge, que
     assert again.cached
     assert not foreign.cached
     assert foreign.cost.judge_calls == 2
+
+
+async def test_exemplars_are_shown_to_the_judge_and_swapping_still_swaps_the_margin(
+    gate: Gate, start_judge: StartJudge, question: PairQuestion, guided: PairQuestion
+) -> None:
+    judge = await start_judge(gate.app)
+    gate.calls.clear()
+    swapped = replace(guided, first=guided.second, second=guided.first)
+    forward, backward = answered(await judge.compare([guided, swapped], deadline=SOON))
+    assert margin_of(forward) == -margin_of(backward)
+    assert [body.count(b"data:image/png") for body in gate.calls] == [4, 4]
+    [plain] = answered(await judge.compare([question], deadline=SOON))
+    assert {asked.key for asked in plain.asked}.isdisjoint(asked.key for asked in forward.asked)
+    assert margin_of(plain) == margin_of(forward)  # the pixel judge learns nothing from examples
+
+
+async def test_a_question_without_the_exemplars_of_its_rubric_is_a_mistake(
+    gate: Gate, start_judge: StartJudge, guided: PairQuestion
+) -> None:
+    judge = await start_judge(gate.app)
+    with pytest.raises(ValueError, match="1 exemplars, and 0 are shown"):
+        await judge.compare([replace(guided, guide=())], deadline=SOON)
+
+
+async def test_one_pair_reads_the_exemplars_for_all_that_wait_with_it(
+    gate: Gate, start_judge: StartJudge, guided: PairQuestion
+) -> None:
+    judge = await start_judge(gate.app)
+    gate.close()
+    questions = [replace(guided, prompt=f"a red circle, number {number}") for number in range(6)]
+    asking = asyncio.create_task(judge.compare(questions, deadline=SOON))
+    await gate.somebody_waits.wait()
+    await asyncio.sleep(0)
+    assert gate.num_calls <= 2
+    gate.is_open.set()
+    assert len(answered(await asking)) == 6
+    assert gate.num_calls == 12

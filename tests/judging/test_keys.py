@@ -5,7 +5,8 @@ from dataclasses import replace
 from services.judging.images import JudgeImage
 from services.judging.keys import judgement_key
 from services.judging.prompts import YES_NO_LABELS, JudgePrompt, criterion_prompt, pair_prompt
-from shared_schemas.rubrics import Criterion, RubricContent, Task
+from services.judging.questions import ShownExample
+from shared_schemas.rubrics import Criterion, Exemplar, Language, RubricContent, Task
 
 FINGERPRINT = "sha256:" + "0" * 64
 
@@ -73,3 +74,35 @@ def test_the_key_of_a_criterion_does_not_depend_on_the_set_it_stands_in(
         criterion_prompt("a red square", red_circle, source=None, criterion=colour, rubric=rubric),
     ]
     assert key(asked) not in {key(other) for other in others}
+
+
+def test_the_language_of_a_rubric_set_is_in_the_key(red_circle: JudgeImage, blue_square: JudgeImage) -> None:
+    keys = {
+        key(pair_prompt("p", red_circle, blue_square, source=None, rubric=RubricContent(task=Task.T2I, language=each)))
+        for each in Language
+    }
+    assert len(keys) == len(Language)
+
+
+def test_everything_that_an_exemplar_shows_is_in_the_key(red_circle: JudgeImage, blue_square: JudgeImage) -> None:
+    one = ShownExample(prompt="x", source=None, preferred=red_circle, dispreferred=blue_square, rationale="y")
+    another = replace(one, prompt="z")
+    guides = [
+        *((), (one,), (another,), (one, another), (another, one)),
+        *((replace(one, rationale="z"),), (replace(one, dispreferred=red_circle),)),
+        (replace(one, preferred=blue_square, dispreferred=red_circle),),
+    ]
+    keys = set()
+    for guide in guides:
+        named = tuple(
+            Exemplar(
+                prompt=shown.prompt,
+                preferred=shown.preferred.digest,
+                dispreferred=shown.dispreferred.digest,
+                rationale=shown.rationale,
+            )
+            for shown in guide
+        )
+        rubric = RubricContent(task=Task.T2I, guide=named)
+        keys.add(key(pair_prompt("p", red_circle, blue_square, source=None, rubric=rubric, guide=guide)))
+    assert len(keys) == len(guides)

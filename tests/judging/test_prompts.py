@@ -9,10 +9,26 @@ from hypothesis import strategies as st
 
 from services.judging.images import JudgeImage
 from services.judging.prompts import PAIR_LABELS, YES_NO_LABELS, criterion_prompt, fence, neutralise, pair_prompt
-from shared_schemas.rubrics import Criterion, RubricContent, Task
+from services.judging.questions import ShownExample
+from shared_schemas.rubrics import Criterion, Exemplar, RubricContent, Task
 
 EDIT = RubricContent(task=Task.EDIT)
 T2I = RubricContent(task=Task.T2I)
+
+
+def guided(rubric: RubricContent, *examples: ShownExample) -> RubricContent:
+    """The rubric set that shows these."""
+    guide = tuple(
+        Exemplar(
+            prompt=example.prompt,
+            preferred=example.preferred.digest,
+            dispreferred=example.dispreferred.digest,
+            source=example.source and example.source.digest,
+            rationale=example.rationale,
+        )
+        for example in examples
+    )
+    return rubric.model_copy(update={"guide": guide})
 
 
 def test_rubric_comes_first_then_prompt_images_and_question_last(
@@ -160,3 +176,85 @@ def test_control_tokens_do_not_survive_in_a_criterion_either(red_circle: JudgeIm
     text = "\n".join([shown.system, *(part for part in shown.parts if isinstance(part, str))])
     assert token not in text
     assert text.replace("\u200d", "").count(token) == 4
+
+
+def test_exemplars_stand_between_the_rubric_and_the_prompt_in_their_order(
+    red_circle: JudgeImage, blue_square: JudgeImage
+) -> None:
+    examples = [
+        ShownExample(
+            prompt="a circle", source=None, preferred=red_circle, dispreferred=blue_square, rationale="it is round"
+        ),
+        ShownExample(
+            prompt="a square", source=None, preferred=blue_square, dispreferred=red_circle, rationale="it has corners"
+        ),
+    ]
+    shown = pair_prompt("p", red_circle, blue_square, source=None, rubric=guided(T2I, *examples), guide=examples)
+    assert shown.parts == (
+        "First, examples that people have labelled: two images each, which one is preferred, and why. They show how to "
+        "judge; the question at the end is not about them.",
+        f"Example 1\nThe prompt:\n{fence('EXAMPLE', 'a circle')}",
+        *("Preferred image:", red_circle, "Dispreferred image:", blue_square),
+        f"Why it is preferred:\n{fence('RATIONALE', 'it is round')}",
+        f"Example 2\nThe prompt:\n{fence('EXAMPLE', 'a square')}",
+        *("Preferred image:", blue_square, "Dispreferred image:", red_circle),
+        f"Why it is preferred:\n{fence('RATIONALE', 'it has corners')}",
+        "The examples end here. What follows is to be judged.",
+        *pair_prompt("p", red_circle, blue_square, source=None, rubric=T2I).parts,
+    )
+    assert shown.system == pair_prompt("p", red_circle, blue_square, source=None, rubric=T2I).system
+
+
+def test_an_exemplar_of_an_edit_shows_its_source_first(red_circle: JudgeImage, blue_square: JudgeImage) -> None:
+    example = ShownExample(
+        prompt="make it blue", source=red_circle, preferred=blue_square, dispreferred=red_circle, rationale="it is blue"
+    )
+    shown = pair_prompt("p", red_circle, blue_square, source=red_circle, rubric=guided(EDIT, example), guide=[example])
+    title, *images = shown.parts[1:8]
+    assert title == f"Example 1\nThe edit instruction:\n{fence('EXAMPLE', 'make it blue')}"
+    assert images == ["Source image:", red_circle, "Preferred image:", blue_square, "Dispreferred image:", red_circle]
+
+
+def test_exemplars_are_the_same_in_both_orders_and_for_all_pairs_of_a_run(
+    red_circle: JudgeImage, blue_square: JudgeImage
+) -> None:
+    example = ShownExample(prompt="x", source=None, preferred=red_circle, dispreferred=blue_square, rationale="y")
+    rubric = guided(T2I, example)
+    asked = [
+        pair_prompt(prompt, *images, source=None, rubric=rubric, guide=[example])
+        for prompt in ("a red circle", "a blue square")
+        for images in ((red_circle, blue_square), (blue_square, red_circle), (red_circle, red_circle))
+    ]
+    shared = asked[0].num_shared_parts
+    assert shared == 1 + 6 + 1
+    assert {(each.system, each.parts[:shared], each.num_shared_parts) for each in asked} == {
+        (asked[0].system, asked[0].parts[:shared], shared)
+    }
+    assert len({each.parts for each in asked}) == len(asked)
+
+
+def test_a_guide_is_shown_whole_or_not_at_all(red_circle: JudgeImage, blue_square: JudgeImage) -> None:
+    example = ShownExample(prompt="x", source=None, preferred=red_circle, dispreferred=blue_square, rationale="y")
+    for rubric, guide in ((guided(T2I, example), []), (T2I, [example]), (guided(T2I, example), [example, example])):
+        with pytest.raises(ValueError, match="exemplars"):
+            pair_prompt("p", red_circle, blue_square, source=None, rubric=rubric, guide=guide)
+    with pytest.raises(ValueError, match="source image"):
+        pair_prompt("p", red_circle, blue_square, source=red_circle, rubric=guided(EDIT, example), guide=[example])
+
+
+def test_control_tokens_do_not_survive_in_exemplars_either(red_circle: JudgeImage) -> None:
+    token = "<|im_end|>"
+    example = ShownExample(prompt=token, source=None, preferred=red_circle, dispreferred=red_circle, rationale=token)
+    shown = pair_prompt("p", red_circle, red_circle, source=None, rubric=guided(T2I, example), guide=[example])
+    text = "\n".join(part for part in shown.parts if isinstance(part, str))
+    assert token not in text
+    assert text.replace("\u200d", "").count(token) == 2
+
+
+def test_a_criterion_is_checked_without_the_guide(red_circle: JudgeImage, rubric: RubricContent) -> None:
+    example = ShownExample(prompt="x", source=None, preferred=red_circle, dispreferred=red_circle, rationale="y")
+    with_guide, without = (
+        criterion_prompt("p", red_circle, source=None, criterion=rubric.criteria[0], rubric=each)
+        for each in (guided(rubric, example), rubric)
+    )
+    assert with_guide == without

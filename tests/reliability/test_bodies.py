@@ -3,12 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 import httpx
+import pytest
 
 from services.reward_api.app import create_app
-from services.reward_api.middleware import BodyLimit
 from services.reward_api.settings import Settings
 from shared_schemas.problems import PROBLEM_MEDIA_TYPE, Problem
 from tests.reliability.flawed_judge import FlawedJudge
@@ -34,7 +33,7 @@ async def parts(num_parts: int) -> AsyncIterator[bytes]:
 async def refused(url: httpx.URL, token: str, body: AsyncIterator[bytes], *headers: str) -> tuple[int, str]:
     """Send until there is an answer, and tell its status and the slug of its problem."""
     reader, writer = await asyncio.open_connection(url.host, url.port)
-    lines = ["POST /reward HTTP/1.1", f"Host: {url.host}", f"Authorization: {token}", *headers, "", ""]
+    lines = [f"POST {url.path} HTTP/1.1", f"Host: {url.host}", f"Authorization: {token}", *headers, "", ""]
     writer.write("\r\n".join(lines).encode())
 
     async def send() -> None:
@@ -68,7 +67,8 @@ async def test_bodies_beyond_the_limits_are_refused_while_others_are_served(serv
         seconds[when].append(time.monotonic() - begun)
 
     async with running(f"{serve(FlawedJudge().app)}/v1", max_body_mb=8) as service:
-        url, token = service.tenants[0].base_url, service.tenants[0].headers["Authorization"]
+        url = service.tenants[0].base_url.copy_with(path="/reward")
+        token = service.tenants[0].headers["Authorization"]
         for _ in range(10 * scale):
             await ask(service, "alone")
         for _ in range(scale):
@@ -93,13 +93,28 @@ async def dripping(seconds_between: float, drop: bytes) -> AsyncIterator[bytes]:
         yield drop
 
 
-async def test_a_body_that_crawls_is_cut_and_one_that_walks_is_read(serve, tmp_path, measured) -> None:
-    service = create_app(Settings(data_dir=tmp_path, canary_seconds=0.0))
-    url = httpx.URL(serve(BodyLimit(service, max_bytes=2_000_000, patience=timedelta(seconds=0.5))))
+async def stopping_after(num_chunks: int) -> AsyncIterator[bytes]:
+    yield PART % 1
+    for _ in range(num_chunks):
+        yield b"x" * 65536
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("path", ["/reward", "/datasets"])
+async def test_a_body_that_crawls_or_stops_is_cut_and_one_that_walks_is_read(
+    path: str, serve, tmp_path, measured
+) -> None:
+    service = create_app(
+        Settings(data_dir=tmp_path, canary_seconds=0.0, body_seconds=0.5, max_body_mb=2, max_dataset_mb=2)
+    )
+    url = httpx.URL(serve(service)).copy_with(path=path)
     headers = (f"Content-Type: {MULTIPART}", "Transfer-Encoding: chunked")
     begun = time.monotonic()
     crawling = asyncio.gather(*(refused(url, "", dripping(0.05, b"x"), *headers) for _ in range(10)))
+    stopping = asyncio.gather(*(refused(url, "", stopping_after(20), *headers) for _ in range(10)))
     walking = refused(url, "", dripping(0.1, b"x" * 200_000), *headers)
     assert await crawling == [(408, "body-too-slow")] * 10
     measured["seconds until ten that crawl were cut, of 0.5"] = round(time.monotonic() - begun, 2)
+    assert await stopping == [(408, "body-too-slow")] * 10
+    measured["seconds until ten that stopped were cut, of 0.5"] = round(time.monotonic() - begun, 2)
     assert await walking == (413, "body-too-large")  # a second later: it was read to the limit

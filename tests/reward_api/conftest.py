@@ -36,6 +36,7 @@ class ScriptedJudge:
     num_held: int = 0
     num_abandoned: int = 0
     largest_image_pixels: int = 0
+    most_images: int = 0
 
     def app(self) -> Starlette:
         routes = [
@@ -61,6 +62,7 @@ class ScriptedJudge:
         images = [image_of(part) for part in parts if part["type"] == "image_url"]
         sizes = [image.width * image.height for image in images]
         self.largest_image_pixels = max(self.largest_image_pixels, *sizes)
+        self.most_images = max(self.most_images, len(images))
         if "yes or no" in text:
             log_odds = 4.0 * (brightness(images[-1]) - 0.5)
             return JSONResponse(completion(-log_odds if "DARK" in text else log_odds, labels=("yes", "no")))

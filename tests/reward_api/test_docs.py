@@ -11,6 +11,9 @@ import pytest
 from services.reward_api.app import create_app
 from services.reward_api.metrics import Metrics
 from services.reward_api.settings import ENV_PREFIX, Settings
+from shared_schemas.evaluations import EvaluationFailure
+from shared_schemas.jobs import JobReason
+from shared_schemas.learning import LearnFailure
 from shared_schemas.problems import FailureType, ProblemType
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +25,7 @@ def variables() -> list[str]:
     return [f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields]
 
 
-@pytest.mark.parametrize("slug", [*ProblemType, *FailureType])
+@pytest.mark.parametrize("slug", [*ProblemType, *FailureType, *JobReason, *LearnFailure, *EvaluationFailure])
 def test_every_slug_has_a_row(slug: str) -> None:
     assert f"| `{slug}` |" in GUIDE
 

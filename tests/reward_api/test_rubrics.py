@@ -1,6 +1,11 @@
 import asyncio
+import hashlib
+import json
 
 import pytest
+
+from services.reward_api.api_keys import KeyFile
+from shared_schemas.access import Scope
 
 
 def content(theme: str) -> dict[str, object]:
@@ -88,6 +93,8 @@ async def test_a_set_is_summed_up(three_versions) -> None:
         "mode": "pairwise",
         "num_criteria": 1,
         "aliases": {"production": 2},
+        "metrics": None,
+        "archived": False,
     }
 
 
@@ -153,3 +160,128 @@ async def test_an_alias_needs_a_version_number(three_versions, version) -> None:
 async def test_an_alias_needs_a_version_that_exists(three_versions) -> None:
     answer = await three_versions.put("/rubrics/set/aliases/production", json={"version": 4})
     assert answer.status_code == 404
+
+
+async def test_an_archived_version_is_left_out_of_listings_until_it_is_asked_for(three_versions) -> None:
+    answer = await three_versions.post("/rubrics/set/versions/3/archive")
+    assert (answer.status_code, answer.json()["archived"]) == (200, True)
+    assert (await three_versions.get("/rubrics/set")).json()["latest"] == 2
+    listed = (await three_versions.get("/rubrics/set/versions")).json()["items"]
+    assert [version["version"] for version in listed] == [2, 1]
+    listed = (await three_versions.get("/rubrics/set/versions", params={"archived": True})).json()["items"]
+    assert [version["version"] for version in listed] == [3, 2, 1]
+    assert (await three_versions.get("/rubrics/set/versions/3")).json()["archived"]
+    answer = await three_versions.delete("/rubrics/set/versions/3/archive")
+    assert (answer.status_code, answer.json()["archived"]) == (200, False)
+    assert (await three_versions.get("/rubrics/set")).json()["latest"] == 3
+
+
+async def test_a_set_of_archived_versions_is_listed_on_request(service) -> None:
+    await service.post("/rubrics/set/versions", json=content("one"))
+    await service.post("/rubrics/set/versions/1/archive")
+    assert [item["name"] for item in (await service.get("/rubrics")).json()["items"]] == ["t2i"]
+    listed = (await service.get("/rubrics", params={"archived": True})).json()["items"]
+    assert [(item["name"], item["archived"]) for item in listed] == [("set", True), ("t2i", False)]
+    answer = await service.get("/rubrics/set")
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/unknown-rubric")
+    assert "archived" in answer.json()["detail"]
+
+
+async def test_a_version_that_an_alias_points_at_cannot_be_archived(three_versions) -> None:
+    await three_versions.put("/rubrics/set/aliases/production", json={"version": 2})
+    answer = await three_versions.post("/rubrics/set/versions/2/archive")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/archived-alias")
+    assert "set@production" in answer.json()["detail"]
+    await three_versions.post("/rubrics/set/versions/1/archive")
+    answer = await three_versions.put("/rubrics/set/aliases/production", json={"version": 1})
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/archived-alias")
+    assert (await three_versions.get("/rubrics/set/aliases/production")).json()["version"] == 2
+
+
+async def test_publishing_archived_content_takes_it_out_of_the_archive(three_versions) -> None:
+    await three_versions.post("/rubrics/set/versions/3/archive")
+    answer = await three_versions.post("/rubrics/set/versions", json=content("three"))
+    assert (answer.status_code, answer.json()["version"], answer.json()["archived"]) == (200, 3, False)
+
+
+async def test_what_is_attached_to_a_version_makes_an_old_copy_stale(three_versions) -> None:
+    first = await three_versions.get("/rubrics/set/versions/2")
+    assert first.headers["ETag"] == f'"{first.json()["digest"]}"'
+    archived = await three_versions.post("/rubrics/set/versions/2/archive")
+    again = await three_versions.get("/rubrics/set/versions/2", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.json()) == (200, archived.json())
+    assert again.headers["ETag"].startswith(f'"{first.json()["digest"]}+')
+    fresh = await three_versions.get("/rubrics/set/versions/2", headers={"If-None-Match": again.headers["ETag"]})
+    assert fresh.status_code == 304
+    await three_versions.delete("/rubrics/set/versions/2/archive")
+    last = await three_versions.get("/rubrics/set/versions/2", headers={"If-None-Match": first.headers["ETag"]})
+    assert last.status_code == 304
+
+
+async def test_versions_are_compared(three_versions) -> None:
+    answer = await three_versions.get("/rubrics/set/diff", params={"from": 1, "to": 3})
+    diff = answer.json()
+    assert (answer.status_code, diff["name"], diff["before"], diff["after"], diff["fields"]) == (200, "set", 1, 3, {})
+    (change,) = diff["criteria"]
+    assert (change["change"], change["before"]["theme"], change["after"]["theme"]) == ("changed", "one", "three")
+    assert (await three_versions.get("/rubrics/set/diff", params={"from": 2, "to": 2})).json()["criteria"] == []
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status"), [({"from": 1, "to": 4}, 404), ({"from": 1}, 422), ({"from": 0, "to": 1}, 422)]
+)
+async def test_versions_that_cannot_be_compared(three_versions, numbers, status) -> None:
+    assert (await three_versions.get("/rubrics/set/diff", params=numbers)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/rubrics/set/versions/9/archive"), ("DELETE", "/rubrics/set/versions/9/archive")],
+)
+async def test_there_is_nothing_to_archive(three_versions, method, path) -> None:
+    answer = await three_versions.request(method, path)
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/unknown-rubric")
+
+
+def guided(preferred: str, dispreferred: str) -> dict[str, object]:
+    exemplar = {"prompt": "a lamp", "preferred": preferred, "dispreferred": dispreferred, "rationale": "It is bright."}
+    return {"content": {"task": "t2i", "guide": [exemplar]}}
+
+
+async def upload(service, png, prompt: str) -> list[str]:
+    row = json.dumps({"prompt": prompt, "images": ["a.png", "b.png"], "rank": [1, 2]})
+    images = {"a.png": png(1.0), "b.png": png(0.0)}
+    files = [("pairs", ("pairs.jsonl", row, "application/jsonl"))]
+    files += [(name, (name, data, "image/png")) for name, data in images.items()]
+    assert (await service.post("/datasets", files=files)).status_code == 201
+    return [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in images.values()]
+
+
+async def test_a_guide_may_show_images_of_a_dataset(service, png) -> None:
+    digests = await upload(service, png, "a lamp")
+    answer = await service.post("/rubrics/guided/versions", json=guided(*digests))
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["content"]["guide"][0]["preferred"] == digests[0]
+
+
+async def test_a_guide_that_shows_what_no_dataset_has_is_refused_and_the_image_named(service, png) -> None:
+    bright, _ = await upload(service, png, "a lamp")
+    unknown = "sha256:" + "0" * 64
+    answer = await service.post("/rubrics/guided/versions", json=guided(bright, unknown))
+    problem = answer.json()
+    assert (answer.status_code, problem["type"]) == (422, "/problems/unknown-image")
+    assert unknown in problem["detail"]
+    assert [error["where"] for error in problem["errors"]] == ["body.content.guide.0.dispreferred"]
+    assert (await service.get("/rubrics/guided")).status_code == 404
+
+
+async def test_a_guide_shows_nothing_of_other_tenants(running, png, tmp_path) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    owner, other = (file.add(name, tenant=name, scopes=[Scope.RUBRICS])[1] for name in ("lab-a", "lab-b"))
+    async with running(api_keys=file.path) as service:
+        service.headers["Authorization"] = f"Bearer {owner}"
+        digests = await upload(service, png, "a lamp")
+        service.headers["Authorization"] = f"Bearer {other}"
+        assert (await service.post("/rubrics/guided/versions", json=guided(*digests))).status_code == 422
+        service.headers["Authorization"] = f"Bearer {owner}"
+        assert (await service.post("/rubrics/guided/versions", json=guided(*digests))).status_code == 201

@@ -24,7 +24,7 @@ def test_the_judge_is_named_by_a_url() -> None:
 
 
 def test_the_api_key_is_not_shown() -> None:
-    settings = Settings(judge_api_key="hunter2")
+    settings = Settings(judge_api_key="hunter2", chat_url="http://gpu/v1", chat_api_key="hunter2")
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in settings.model_dump_json()
 
@@ -33,6 +33,14 @@ def test_a_key_read_from_a_file_loses_its_line_break() -> None:
     settings = Settings(judge_api_key="hunter2\n")
     assert settings.judge_api_key is not None
     assert settings.judge_api_key.get_secret_value() == "hunter2"
+
+
+def test_the_model_that_writes_may_have_a_server_of_its_own() -> None:
+    settings = load_settings(chat_url="http://gpu:8000/v1", chat_model="large", chat_api_key="hunter2\n")
+    assert (settings.chat_url, settings.chat_model) == ("http://gpu:8000/v1", "large")
+    assert settings.chat_api_key is not None
+    assert settings.chat_api_key.get_secret_value() == "hunter2"
+    assert load_settings(chat_url="", chat_model="", chat_api_key="") == load_settings()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
@@ -77,8 +85,13 @@ def test_a_key_file_that_cannot_be_trusted_is_refused_in_one_line(tmp_path, cont
         ("judge_urls", "http://gpu:99999", "ARR_JUDGE_URLS: Input should be a valid URL, invalid port"),
         ("judge_api_key", "schlüssel", "ARR_JUDGE_API_KEY: must be printable ASCII"),
         ("judge_api_key", "two\nlines", "ARR_JUDGE_API_KEY: must be printable ASCII"),
+        ("chat_url", "gpu:8000", "ARR_CHAT_URL: must start with http"),
+        ("chat_url", "http://", "ARR_CHAT_URL: Input should be a valid URL, empty host"),
+        ("chat_model", "large", "ARR_CHAT_MODEL: means nothing without ARR_CHAT_URL"),
+        ("chat_api_key", "hunter2", "ARR_CHAT_API_KEY: means nothing without ARR_CHAT_URL"),
+        ("chat_api_key", "schlüssel", "ARR_CHAT_API_KEY: must be printable ASCII"),
         ("min_label_mass", 1.5, "ARR_MIN_LABEL_MASS: Input should be less than or equal to 1"),
-        ("database_url", "postgresql+psycopg://db/arr", "ARR_DATABASE_URL: must start with sqlite"),
+        ("database_url", "postgresql://db/arr", "ARR_DATABASE_URL: must start with sqlite"),
         ("port", "high", "ARR_PORT: Input should be a valid integer"),
         ("tie_margin", -1, "ARR_TIE_MARGIN: Input should be greater than or equal to 0"),
     ],

@@ -46,7 +46,8 @@ async def test_a_job_is_done_and_says_how(jobs: JobRepository, working, until) -
     assert (final.state, final.reason, final.error) == (JobState.SUCCEEDED, None, None)
     assert final.result is not None
     assert (final.result["counted"], final.result["attempt"]) == (3, 1)
-    assert final.stages == (JobStage(name="counting", done=3, total=3),)
+    [stage] = final.stages
+    assert stage == JobStage(name="counting", done=3, total=3, judge_calls=6, tokens=30, seconds=stage.seconds)
     assert (final.judge_calls, final.tokens) == (6, 30)
     assert final.started is not None
     assert final.finished is not None

@@ -37,7 +37,7 @@ STOP_SECONDS = 20.0
 SERVER = (
     *("--model", str(BUILT / "tiny-qwen3vl"), "--served-model-name", MODEL_NAME, "--host", "127.0.0.1"),
     *("--dtype", "float32", "--enforce-eager", "--max-model-len", "4096"),
-    *("--limit-mm-per-prompt", '{"image": 3, "video": 0}', "--scheduling-policy", "priority"),
+    *("--limit-mm-per-prompt", '{"image": 6, "video": 0}', "--scheduling-policy", "priority"),
     *("--max-logprobs", "-1"),  # all of them, so that a test can look at the whole distribution
 )
 

@@ -1,6 +1,7 @@
-"""The pixel judge's HTTP side: the part of the OpenAI API (and of vLLM's) that a one-token judge needs.
+"""The pixel judge's HTTP side: the part of the OpenAI API (and of vLLM's) that a judge and a writer of rubrics need.
 
-Owns routes and the way of one request through line, faults and judgement; the verdict comes from `opinion`.
+Owns routes and the way of one request through line, faults and judgement; verdicts come from `opinion`, texts from
+`author`.
 
 The one rule: it answers as a foreign server would, so that whatever works with it works over the API alone.
 """
@@ -17,8 +18,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from services.judging.pixel_judge.author import write_answer
 from services.judging.pixel_judge.capacity import NoPlaceError, Places
-from services.judging.pixel_judge.completions import complete
+from services.judging.pixel_judge.completions import Completion, complete, write
 from services.judging.pixel_judge.disconnection import unless_gone
 from services.judging.pixel_judge.faults import DroppedConnection, Fault, Malformation, break_answer, draw_fault
 from services.judging.pixel_judge.gallery import Gallery
@@ -28,9 +30,9 @@ from services.judging.pixel_judge.parsing import ChatRequest, Comparison, Questi
 from services.judging.pixel_judge.picture import PictureError
 from services.judging.pixel_judge.settings import PixelJudgeSettings
 from services.judging.pixel_judge.tokens import tokenize
-from services.judging.prompts import Labels
+from services.judging.pixel_judge.writing_requests import read_writing_request
 
-MEASURES_VERSION = "pixel-judge-1"
+MEASURES_VERSION = "pixel-judge-2"
 """Change it whenever a measure changes: it is part of the judge's fingerprint."""
 
 _QUICK_BYTES = 1 << 16
@@ -116,10 +118,9 @@ class _PixelJudge:
         if fault is Fault.DROP:
             return DroppedConnection()
         try:
-            chat, labels, log_odds = await self._opinion(body)
+            completion = await self._complete(body)
         except _RefusedError as refusal:
             return _error(refusal.status, str(refusal), param=refusal.param)
-        completion = complete(chat, labels=labels, log_odds=log_odds, label_mass=settings.label_mass)
         if settings.token_ms:
             await asyncio.sleep(settings.token_ms / 1000 * (completion.usage.completion_tokens - 1))
         if fault is Fault.MALFORMED:
@@ -128,18 +129,29 @@ class _PixelJudge:
             answer = completion.model_dump_json().encode()
         return Response(answer, media_type="application/json")
 
-    async def _opinion(self, body: bytes) -> tuple[ChatRequest, Labels, float]:
-        """The request, its labels, and log p(first label) − log p(second), nats. Raises `_RefusedError`."""
+    async def _complete(self, body: bytes) -> Completion:
+        """Judge or write. Raises `_RefusedError`."""
         is_quick = len(body) <= _QUICK_BYTES
-        chat, question, score = self._score(body) if is_quick else await run_in_threadpool(self._score, body)
-        bias = self._settings.position_bias if isinstance(question, Comparison) else 0.0
-        return chat, question.labels, self._settings.scale * score + bias + self._noise(chat)
+        chat, finding = self._find(body) if is_quick else await run_in_threadpool(self._find, body)
+        if isinstance(finding, str):
+            return write(chat, finding)
+        settings, (question, score) = self._settings, finding
+        bias = settings.position_bias if isinstance(question, Comparison) else 0.0
+        log_odds = settings.scale * score + bias + self._noise(chat)
+        return complete(chat, labels=question.labels, log_odds=log_odds, label_mass=settings.label_mass)
 
-    def _score(self, body: bytes) -> tuple[ChatRequest, Question, float]:
-        """The request, its question, and how much speaks for the first label, −1 to 1. Raises `_RefusedError`."""
+    def _find(self, body: bytes) -> tuple[ChatRequest, str | tuple[Question, float]]:
+        """The request and what is written; or its question and how much speaks for the first label, −1 to 1.
+
+        Raises `_RefusedError`.
+        """
         try:
             chat = ChatRequest.model_validate_json(body)
             self._check(chat)
+            writing = read_writing_request(chat)
+            if writing is not None:
+                answer = write_answer(chat, writing, gallery=self._gallery, settings=self._settings)
+                return chat, answer.model_dump_json()
             question = read_question(chat)
             if isinstance(question, Comparison):
                 score = preference(question, self._gallery)
@@ -150,7 +162,7 @@ class _PixelJudge:
             raise _RefusedError(f"the body is not a chat request: {what}") from None
         except (QuestionError, PictureError) as error:
             raise _RefusedError(str(error)) from None
-        return chat, question, score
+        return chat, (question, score)
 
     def _check(self, chat: ChatRequest) -> None:
         if chat.model != self._settings.model:

@@ -1,4 +1,4 @@
-"""The answer as a `chat.completion`: one token with log-probabilities, or a short JSON object.
+"""The answer as a `chat.completion`: one token with log-probabilities, a short JSON object, or a text.
 
 Owns the shapes of the OpenAI API and which token is said; the opinion comes as log-odds.
 """
@@ -74,6 +74,11 @@ class Completion(_Wire):
     usage: Usage
 
 
+def write(chat: ChatRequest, text: str) -> Completion:
+    """Answer with a text as it is."""
+    return _completion(chat, Choice(message=Message(content=text), logprobs=None, finish_reason="stop"))
+
+
 def complete(chat: ChatRequest, *, labels: Labels, log_odds: float, label_mass: float) -> Completion:
     """Answer with a label: one token, or JSON where the request asks for JSON (which has no log-probabilities).
 
@@ -84,8 +89,7 @@ def complete(chat: ChatRequest, *, labels: Labels, log_odds: float, label_mass: 
         said, position = _one_token(chat, log_probs)
         logprobs = LogProbs(content=[position]) if chat.logprobs else None
         return _completion(chat, Choice(message=Message(content=said), logprobs=logprobs, finish_reason="length"))
-    said = _json_answer(chat, labels, index=0 if log_odds >= 0 else 1)
-    return _completion(chat, Choice(message=Message(content=said), logprobs=None, finish_reason="stop"))
+    return write(chat, _json_answer(chat, labels, index=0 if log_odds >= 0 else 1))
 
 
 def _log_probs(labels: Labels, *, log_odds: float, label_mass: float) -> dict[str, float]:

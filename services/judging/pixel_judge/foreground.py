@@ -1,7 +1,7 @@
 """What stands out from the background: where it is, how sure, and in how many pieces.
 
 Owns segmentation of one plain background, taken from the border; a photograph has no such background, and measures that
-need one say little about it.
+need one say little about it. An edited photograph has its source for one (`changes`).
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,14 @@ def find_foreground(picture: Picture) -> Foreground | None:
     """Separate what differs from the border's median colour; None when nothing does."""
     rgb = picture.small
     border = np.concatenate([rgb[0], rgb[-1], rgb[1:-1, 0], rgb[1:-1, -1]])
-    distance = np.sqrt(((rgb - np.median(border, axis=0)) ** 2).sum(axis=2))
+    return stand_out(np.sqrt(((rgb - np.median(border, axis=0)) ** 2).sum(axis=2)))
+
+
+def stand_out(distance: Array) -> Foreground | None:
+    """Separate what is far from what was expected; None when nothing is.
+
+    `distance` [h, w] is in RGB, 0 to √3: from the colour of the paper, or from what stood there before an edit.
+    """
     num_peak = max(4, round(_PEAK_SHARE * distance.size))
     peak = float(np.sort(distance, axis=None)[-num_peak:].mean())
     if peak < _VISIBLE_DISTANCE:

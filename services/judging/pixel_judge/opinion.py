@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from services.judging.pixel_judge.gallery import Gallery
 from services.judging.pixel_judge.parsing import Check, Comparison, WrittenCriterion
-from services.judging.pixel_judge.properties import Property, named_properties
+from services.judging.pixel_judge.properties import Property
+from services.judging.pixel_judge.vocabulary import named_properties
 
 _OWN_TASTE = {Property.BRIGHTNESS: 0.5, Property.CONTRAST: 0.5}
 """What an empty rubric falls back to: a fixed prior that knows nothing of the prompt."""

@@ -23,13 +23,15 @@ class _Part(BaseModel):
     text: str
 
 
-class _ImageUrl(BaseModel):
+class ImageUrl(BaseModel):
+    """Where an image is: a data URL, for this judge."""
+
     url: str
 
 
 class _ImagePart(BaseModel):
     type: Literal["image_url"]
-    image_url: _ImageUrl
+    image_url: ImageUrl
 
 
 _AnyPart: TypeAlias = Annotated[_Part | _ImagePart, Field(discriminator="type")]
@@ -83,11 +85,18 @@ class ChatRequest(BaseModel):
     allowed_token_ids: list[int] | None = None
     return_tokens_as_token_ids: bool = False
     response_format: ResponseFormat = Field(default_factory=ResponseFormat)
+    seed: int | None = None
+    """Of the words that it writes; a label has none."""
 
     @property
     def text(self) -> str:
         """All text of all messages."""
         return "\n".join(part for message in self.messages for part in _texts(message))
+
+    @property
+    def shown(self) -> list[str | ImageUrl]:
+        """Texts and images of all messages, in order."""
+        return [part for message in self.messages for part in _contents(message)]
 
     @property
     def wants_log_probs(self) -> bool:
@@ -147,17 +156,17 @@ class Check:
 
 Question: TypeAlias = Comparison | Check
 
-_THEME = re.compile(r"^\d+\. (.*) \(weight (\d+(?:\.\d+)?(?:e[+-]?\d+)?)\)$")
+_THEME = re.compile(r"^\d+\. (.*)(?: \(weight |（权重 )(\d+(?:\.\d+)?(?:e[+-]?\d+)?)[)）]$")
 _TIP = "- "
 _FENCE = re.compile(r"^BEGIN ([A-Z]+) ([0-9a-f]{16})\n(.*?)\nEND \1 \2$", re.DOTALL | re.MULTILINE)
 
 
 def read_question(request: ChatRequest) -> Question:
     """Find prompt, rubric or criterion, and images. Raises `QuestionError`."""
-    fenced = _fenced_blocks(request.text)
+    fenced = fenced_blocks(request.text)
     if "PROMPT" not in fenced:
         raise QuestionError("no fenced prompt was found in the messages")
-    images = [_png(part.image_url.url) for message in request.messages for part in _image_parts(message)]
+    images = [decode_png(part.image_url.url) for part in _image_parts_after_prompt(request)]
     if "CRITERION" in fenced:
         return _check(fenced, images)
     return _comparison(fenced, images)
@@ -183,16 +192,27 @@ def _check(fenced: dict[str, str], images: list[bytes]) -> Check:
 
 
 def _texts(message: _Message) -> list[str]:
+    return [part for part in _contents(message) if isinstance(part, str)]
+
+
+def _contents(message: _Message) -> list[str | ImageUrl]:
     if isinstance(message.content, str):
         return [message.content]
-    return [part.text for part in message.content if isinstance(part, _Part)]
+    return [part.text if isinstance(part, _Part) else part.image_url for part in message.content]
 
 
-def _image_parts(message: _Message) -> list[_ImagePart]:
-    return [part for part in message.content if isinstance(part, _ImagePart)]
+def _image_parts_after_prompt(request: ChatRequest) -> list[_ImagePart]:
+    """What is asked about; exemplars of a guide, which this judge learns nothing from, are shown before the prompt."""
+    parts = [part for message in request.messages if isinstance(message.content, list) for part in message.content]
+    start = next((at for at, part in enumerate(parts) if isinstance(part, _Part) and _has_prompt(part.text)), 0)
+    return [part for part in parts[start:] if isinstance(part, _ImagePart)]
 
 
-def _fenced_blocks(text: str) -> dict[str, str]:
+def _has_prompt(text: str) -> bool:
+    return "PROMPT" in fenced_blocks(text)
+
+
+def fenced_blocks(text: str) -> dict[str, str]:
     """Name → text of the first fence of that name whose code is really made from the text.
 
     Fences inside fences are part of the text: a prompt cannot bring a rubric of its own.
@@ -221,7 +241,8 @@ def _criteria(text: str) -> tuple[WrittenCriterion, ...]:
     return tuple(found)
 
 
-def _png(url: str) -> bytes:
+def decode_png(url: str) -> bytes:
+    """The file inside a data URL, as it is. Raises `QuestionError` for any other URL."""
     head, _, encoded = url.partition(",")
     if head != "data:image/png;base64":
         raise QuestionError("images are taken as data:image/png;base64 URLs only")

@@ -1,6 +1,6 @@
-"""What the pixel judge can see: named properties, each a score from 0 to 1, and which words ask for them.
+"""What the pixel judge can see: named properties, each a score from 0 to 1.
 
-Owns the list of properties and its vocabulary; refuses to weigh them (`opinion`).
+Owns the list of properties; refuses to know which words ask for them (`vocabulary`) and to weigh them (`opinion`).
 
 A property that the prompt gives no occasion for (no colour word, no source image) has no score: None.
 """
@@ -14,10 +14,11 @@ from threading import Lock
 
 import numpy as np
 
-from services.judging.pixel_judge import statistics
+from services.judging.pixel_judge import changes, statistics
 from services.judging.pixel_judge.colours import colour_match, colour_words
 from services.judging.pixel_judge.foreground import Foreground, count_blobs, find_foreground
 from services.judging.pixel_judge.picture import Array, Picture
+from services.judging.pixel_judge.places import place_named
 from services.judging.pixel_judge.shapes import shape_match, shape_word
 
 
@@ -38,26 +39,6 @@ class Property(StrEnum):
     EDITED = "whether anything was edited"
 
 
-_VOCABULARY = {
-    Property.UNIFORM: r"clean\w*|uniform\w*|even(ly)?|flat|solid|spot(s|ted|less)?|stains?|gradients?|mottled|blotch\w*"
-    r"|patch\w*|gloss\w*|smooth\w*|(second|one|single) colou?r",
-    Property.BACKGROUND: r"backgrounds?|backdrop",
-    Property.COLOURFULNESS: r"colou?rful\w*|vivid\w*|vibran\w*|saturat\w*",
-    Property.PRESERVATION: r"preserv\w*|unchanged|untouched|intact|rest of the|keeps?",
-    Property.EDITED: r"edit(s|ed)?|instructions?|was (made|applied)",
-    Property.COLOUR: r"colou?r(s|ed)?|hues?|red|orange|yellow|green|blue|purple|violet|pink|brown|black|white|gr[ae]y",
-    Property.SHAPE: r"shape[ds]?|outlines?|silhouettes?|contours?|circles?|circular|round|squares?|triang\w*|corners?",
-    Property.COUNT: r"counts?|number|how many|quantit\w*",
-    Property.SHARPNESS: r"sharp\w*|crisp\w*|blur\w*|(in|out of) focus|edges?",
-    Property.BRIGHTNESS: r"bright\w*|well[- ]lit|dark|exposure|lighting",
-    Property.CONTRAST: r"contrast\w*",
-    Property.NOISE: r"nois\w*|grain\w*|arte?facts?",
-}
-"""Words that ask for a property, in the order in which they are looked for: "a second colour" is about evenness, and
-once found there it is no longer about colour."""
-
-_PATTERNS = {prop: re.compile(rf"\b({words})\b", re.IGNORECASE) for prop, words in _VOCABULARY.items()}
-
 _UNEVEN = 0.05
 """OKLab standard deviation inside a fill at which its score is one half; a decoder's ripple stays below 0.02."""
 
@@ -67,16 +48,6 @@ _RESTLESS = 0.04
 _NUMBER_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS = {word: number for number, word in enumerate(_NUMBER_WORDS, 1)}
 _NUMBER = re.compile(rf"\b(\d{{1,2}}|an?|{'|'.join(_NUMBERS)})\b", re.IGNORECASE)
-
-
-def named_properties(text: str) -> frozenset[Property]:
-    """Properties that a piece of rubric text asks for."""
-    found = set()
-    for prop, pattern in _PATTERNS.items():
-        text, num_hits = pattern.subn(" ", text)
-        if num_hits:
-            found.add(prop)
-    return frozenset(found)
 
 
 @dataclass(frozen=True)
@@ -96,8 +67,10 @@ class Sight:
 
     @cached_property
     def foreground(self) -> Foreground | None:
-        """What stands out, found once."""
-        return find_foreground(self.picture)
+        """What stands out; of an edit, what it changed. Found once."""
+        if self.source is None:
+            return find_foreground(self.picture)
+        return changes.changed_region(self.picture, self.source)
 
     def score(self, prop: Property) -> float | None:
         """0 (bad) to 1 (good), or None when there is nothing to judge it by; callable from several threads."""
@@ -150,11 +123,15 @@ def _count(sight: Sight) -> float | None:
 
 
 def _preservation(sight: Sight) -> float | None:
-    return None if sight.source is None else statistics.preservation(sight.picture, sight.source)
+    if sight.source is None:
+        return None
+    return changes.preservation(sight.picture, sight.source, place_named(sight.prompt))
 
 
 def _edited(sight: Sight) -> float | None:
-    return None if sight.source is None else statistics.amount_of_edit(sight.picture, sight.source)
+    if sight.source is None:
+        return None
+    return changes.fulfilment(sight.picture, sight.source, sight.foreground, place_named(sight.prompt))
 
 
 def _spread(lab: Array) -> float:

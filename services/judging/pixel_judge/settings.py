@@ -64,6 +64,8 @@ class PixelJudgeSettings(BaseSettings):
     """Share of chat requests answered with rubbish, of each kind in turn."""
     drop_rate: float = Field(default=0.0, ge=0, le=1)
     """Share of chat requests whose connection is closed without an answer."""
+    drops_a_criterion: float = Field(default=0.0, ge=0, le=1)
+    """Share of the rubrics that it structures, in which it loses a criterion and claims to cover it."""
     seed: int = 0
     """Seed of noise and faults."""
 

@@ -17,12 +17,6 @@ _STRONG_CHROMA = 0.2
 _VISIBLE_NOISE = 0.02
 """Standard deviation, 0 to 1, at which noise halves the score: five grey levels of 255."""
 
-_VISIBLE_CHANGE = 0.1
-"""Mean absolute RGB difference of a pixel, 0 to 1, that counts as a full change."""
-
-_CERTAIN_EDIT = 0.02
-"""Share of fully changed pixels from which on an edit has certainly happened."""
-
 
 def brightness(picture: Picture) -> float:
     """Mean OKLab lightness."""
@@ -72,21 +66,3 @@ def freedom_from_noise(picture: Picture) -> float:
 def evenness(deviation: float, halving: float) -> float:
     """1 / (1 + (deviation/halving)²): 1 at 0, one half at `halving`."""
     return 1 / (1 + (deviation / halving) ** 2)
-
-
-def preservation(picture: Picture, source: Picture) -> float:
-    """Share of the source's pixels that an edit left alone; partly changed pixels count partly."""
-    return 1 - float(_change(picture, source).mean())
-
-
-def amount_of_edit(picture: Picture, source: Picture) -> float:
-    """Whether anything changed: 1 when 2 % of the pixels did."""
-    return min(1.0, float(_change(picture, source).mean()) / _CERTAIN_EDIT)
-
-
-def _change(picture: Picture, source: Picture) -> Array:
-    """How much each source pixel changed, 0 to 1; an edit of another size is scaled to the source's."""
-    edited = picture if picture.image.size == source.image.size else Picture(picture.image.resize(source.image.size))
-    difference = np.abs(edited.rgb - source.rgb).mean(axis=2)
-    change: Array = np.clip(difference / _VISIBLE_CHANGE, 0, 1)
-    return change

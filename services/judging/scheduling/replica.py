@@ -30,8 +30,11 @@ _LONGEST_RETRY_AFTER = timedelta(seconds=10)
 class Replica:
     """What the scheduler knows of one backend. Times are seconds of one monotonic clock."""
 
-    def __init__(self, backend: OpenAIBackend, *, max_window: int) -> None:
+    def __init__(self, backend: OpenAIBackend, *, max_window: int, writing_share: float = 0.5) -> None:
+        """At most `writing_share` of its window is given to calls that write, but always one."""
         self.backend = backend
+        self._writing_share = writing_share
+        self._num_writing = 0
         self.window = Window(initial=min(16, max_window), maximum=max_window)
         self.breaker = _new_breaker()
         self.prefixes = Prefixes()
@@ -61,6 +64,11 @@ class Replica:
         return self.window.limit - self.in_flight
 
     @property
+    def has_room_to_write(self) -> bool:
+        """Whether it can be given a call that writes: those take long, and others shall not wait for them."""
+        return self.room > 0 and self._num_writing < max(1.0, self._writing_share * self.window.limit)
+
+    @property
     def paused_until(self) -> float:
         """When it wants to hear from us again: its own `Retry-After`."""
         return self._paused_until
@@ -69,26 +77,32 @@ class Replica:
         """Whether it may be given calls at all."""
         return self.breaker.is_closed and self.identity is not None and now >= self._paused_until
 
-    def begin(self, num_calls: int) -> None:
-        """Calls were given to it."""
+    def begin(self, num_calls: int, *, writes: bool = False) -> None:
+        """Calls were given to it; `writes` as their bundle."""
         self.in_flight += num_calls
+        self._num_writing += num_calls if writes else 0
         self.num_dispatched += num_calls
 
-    def end(self) -> None:
+    def end(self, *, writes: bool = False) -> None:
         """A call that was given to it is over, however it went."""
         self.in_flight -= 1
+        self._num_writing -= 1 if writes else 0
 
-    def succeeded(self, *, sent_at: float, was_full: bool, now: float) -> None:
-        """It answered; also with an answer that nobody can use, which says nothing about its load."""
+    def succeeded(self, *, sent_at: float, was_full: bool, now: float, writes: bool = False) -> None:
+        """It answered; also with an answer that nobody can use, which says nothing about its load.
+
+        How long it wrote (`writes`) says nothing about how long its verdicts take.
+        """
         self.breaker.on_success()
         self.problem = None
-        self.call_seconds.observe(now - sent_at)
+        if not writes:
+            self.call_seconds.observe(now - sent_at)
         self.window.on_success(sent_at=sent_at, was_full=was_full, now=now)
 
-    def failed(self, error: BackendError, *, sent_at: float, was_full: bool, now: float) -> None:
+    def failed(self, error: BackendError, *, sent_at: float, was_full: bool, now: float, writes: bool = False) -> None:
         """It did not answer, or said no."""
         if not error.type.is_retryable:
-            self.succeeded(sent_at=sent_at, was_full=was_full, now=now)
+            self.succeeded(sent_at=sent_at, was_full=was_full, now=now, writes=writes)
             return
         self.problem = error.detail
         if error.status in _BUSY or error.type is FailureType.JUDGE_TIMEOUT:

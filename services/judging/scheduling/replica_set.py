@@ -16,7 +16,6 @@ from datetime import timedelta
 from services.judging.backend import BackendError, BackendIdentity, OpenAIBackend
 from services.judging.fingerprint import fingerprint_of
 from services.judging.observer import JudgeObserver
-from services.judging.probe_question import probe_question
 from services.judging.scheduling.replica import Replica, serves
 from services.judging.scheduling.scheduler import Scheduler
 
@@ -62,9 +61,13 @@ class ReplicaSet:
         probe_within: timedelta,
         patience: timedelta,
         observer: JudgeObserver,
+        writing_share: float = 0.5,
     ) -> None:
-        """`patience` is how long calls wait for a judge that is gone before they fail."""
-        self._replicas = [Replica(backend, max_window=max_window) for backend in backends]
+        """`patience` is how long calls wait for a judge that is gone before they fail.
+
+        Calls that write get at most `writing_share` of each window, so that verdicts need not wait for them.
+        """
+        self._replicas = [Replica(backend, max_window=max_window, writing_share=writing_share) for backend in backends]
         self._probe_within = probe_within
         self._patience = patience.total_seconds()
         self._judge: BackendIdentity | None = None
@@ -160,23 +163,12 @@ class ReplicaSet:
                 replica.identity = None  # gets nothing until it is known who it is
                 identity = await replica.backend.probe(within=self._probe_within)
             elif not replica.breaker.is_closed:
-                await self._try(replica)
+                await replica.backend.try_out(within=self._probe_within)
         except BackendError as error:
             replica.lost(error, asyncio.get_running_loop().time())
             return
         replica.identified(identity)
         self._agree()
-
-    async def _try(self, replica: Replica) -> None:
-        """Ask a question: a server can say who it is long after what answers questions has died. Raises `BackendError`.
-
-        An answer that cannot be used is an answer.
-        """
-        try:
-            await replica.backend.ask(probe_question(), within=self._probe_within)
-        except BackendError as error:
-            if error.type.is_retryable:
-                raise
 
     async def _look(self, replica: Replica) -> bool:
         """Is it still there, and still the same? Whether it can be asked now."""

@@ -46,6 +46,8 @@ class Bundle:
     at_once: int
     """Calls that are never parted: 2 for a pair, 1 for criteria, where the first may go ahead of the rest."""
     prefix: Prefix
+    writes: bool = False
+    """Whether its calls take as long as there is to write, so that they say nothing about how fast verdicts come."""
     replica: Replica | None = None
     """Where it went; what is left of it follows while that replica is there."""
     avoid: Replica | None = None
@@ -100,19 +102,20 @@ class Scheduler:
             has_answered = True
         except BackendError as error:
             bundle.avoid = replica
-            replica.failed(error, sent_at=sent_at, was_full=was_full, now=now())
+            replica.failed(error, sent_at=sent_at, was_full=was_full, now=now(), writes=bundle.writes)
             self._observer.call_ended(replica=replica.name, seconds=now() - sent_at, failure=error.type)
             raise
         except asyncio.CancelledError:
-            usual = min((each.call_seconds.mean for each in self._replicas if each.call_seconds.mean), default=1.0)
-            replica.left(sent_at=sent_at, usual_seconds=usual, now=now())
+            if not bundle.writes:
+                usual = min((each.call_seconds.mean for each in self._replicas if each.call_seconds.mean), default=1.0)
+                replica.left(sent_at=sent_at, usual_seconds=usual, now=now())
             raise
         finally:
             replica.prefixes.finish(bundle.prefix.digest, ok=has_answered)
-            replica.end()
+            replica.end(writes=bundle.writes)
             self._queue.advance(bundle)  # what followed a leader goes while the prefix is still remembered
             self.dispatch()
-        replica.succeeded(sent_at=sent_at, was_full=was_full, now=now())
+        replica.succeeded(sent_at=sent_at, was_full=was_full, now=now(), writes=bundle.writes)
         self._observer.call_ended(replica=replica.name, seconds=now() - sent_at, failure=None)
         if replica.fingerprint != bundle.fingerprint:  # nobody knows which of both has answered
             raise BackendError(FailureType.JUDGE_UNAVAILABLE, _ANOTHER_JUDGE)
@@ -213,6 +216,8 @@ class Scheduler:
             serving = [own] if own in self._free else []
         else:
             serving = [replica for replica in self._free if _serves(replica, bundle)]
+        if bundle.writes:
+            return [replica for replica in serving if replica.has_room_to_write]
         return [
             replica for replica in serving if replica.prefixes.state(bundle.prefix.digest) is not PrefixState.WARMING
         ]
@@ -230,7 +235,7 @@ class Scheduler:
             num_calls = min(num_calls, bundle.at_once)
             replica.prefixes.begin(bundle.prefix.digest)
         bundle.replica = replica
-        replica.begin(num_calls)
+        replica.begin(num_calls, writes=bundle.writes)
         for slot in bundle.waiting[:num_calls]:
             slot.set_result(replica)
         del bundle.waiting[:num_calls]
@@ -254,7 +259,7 @@ class Scheduler:
                 self._push(bundle)
         elif not slot.cancelled() and slot.exception() is None:
             slot.result().prefixes.finish(bundle.prefix.digest, ok=False)
-            slot.result().end()
+            slot.result().end(writes=bundle.writes)
             self.dispatch()
 
     def _arrange_wake_up(self) -> None:

@@ -12,7 +12,8 @@ from services.judging.judge import Judge
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
 from services.judging.pixel_judge.opinion import property_weights
 from services.judging.pixel_judge.parsing import WrittenCriterion
-from services.judging.pixel_judge.properties import Property, named_properties
+from services.judging.pixel_judge.properties import Property
+from services.judging.pixel_judge.vocabulary import named_properties
 from services.judging.questions import ImageAnswer, ImageQuestion, PairAnswer, PairQuestion
 from shared_schemas.rubrics import Criterion, RubricContent, Task
 

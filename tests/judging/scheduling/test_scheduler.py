@@ -38,6 +38,11 @@ class Desk:
     ) -> Bundle:
         return Bundle(caller=Caller(**caller), fingerprint=fingerprint, at_once=at_once, prefix=prefix)
 
+    def letter(self) -> Bundle:
+        """A call that writes."""
+        caller = Caller(call_class=CallClass.LEARNING)
+        return Bundle(caller=caller, fingerprint=FINGERPRINT, at_once=1, prefix=SHORT, writes=True)
+
     def ask(self, name: str, bundle: Bundle, *, fails_with: BackendError | None = None) -> "asyncio.Task[str]":
         async def call(backend: OpenAIBackend) -> str:
             replica = next(replica for replica in self.replicas if replica.backend is backend)
@@ -143,6 +148,46 @@ async def test_rewards_go_before_learning(desk) -> None:
     await office.release()
     await office.release()
     await asyncio.gather(first, learning, reward)
+
+
+async def test_calls_that_write_leave_half_of_the_window_to_others(desk) -> None:
+    office = desk(window=5)
+    letters = [office.ask("letter", office.letter()) for _ in range(9)]
+    await office.settle()
+    assert office.names() == ["letter"] * 3
+    pair = [office.ask("pair", bundle) for bundle in [office.bundle()] for _ in range(2)]
+    await office.settle()
+    assert Counter(office.names()) == {"letter": 3, "pair": 2}
+    letters[0].cancel()
+    await office.settle()
+    assert Counter(office.names()) == {"letter": 3, "pair": 2}
+    while office.at_work:
+        await office.release()
+    assert len(await asyncio.gather(*pair, *letters[1:])) == 10
+    assert office.replicas[0].has_room_to_write
+
+
+async def test_a_replica_for_writing_alone_is_used_to_the_full() -> None:
+    app = create_pixel_judge_app(PixelJudgeSettings())
+    replica = Replica(OpenAIBackend.in_process(app), max_window=4, writing_share=1.0)
+    replica.identified(IDENTITY)
+    office = Desk(scheduler=Scheduler([replica], observer=NullObserver()), replicas=[replica])
+    letters = [office.ask("letter", office.letter()) for _ in range(6)]
+    await office.settle()
+    assert len(office.at_work) == 4
+    await office.release()
+    await office.release()
+    await asyncio.gather(*letters)
+
+
+async def test_how_long_writing_takes_says_nothing_about_verdicts(desk) -> None:
+    office = desk(window=4)
+    for bundle, is_known in ((office.letter(), False), (office.bundle(at_once=1), True)):
+        task = office.ask("call", bundle)
+        await office.settle()
+        await office.release()
+        await task
+        assert (office.scheduler.seconds_until_done(Caller(), 1000) > 0) is is_known
 
 
 async def test_a_bundle_that_failed_on_one_replica_goes_to_another(desk) -> None:

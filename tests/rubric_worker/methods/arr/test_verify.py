@@ -1,0 +1,70 @@
+"""What counts as verified, on opinions that are put together by hand."""
+
+import pytest
+
+from services.rubric_worker.labelled_pairs import ImagePair
+from services.rubric_worker.methods.arr.labels import Known, LearningRow, Sign, learning_rows
+from services.rubric_worker.methods.arr.opinions import Opinion
+from services.rubric_worker.methods.arr.verify import draw_others, weigh
+from shared_schemas.datasets import DatasetRow
+from shared_schemas.rubrics import Mode
+
+TIE_BAND = 0.05
+
+
+def known(sign: Sign, name: str = "a") -> Known:
+    return Known(shown=ImagePair(prompt=name, first="1", second="2", source=None), sign=sign)
+
+
+def opinion(lead: float) -> Opinion:
+    return Opinion(preferred=0 if abs(lead) < TIE_BAND else 1 if lead > 0 else -1, lead=lead, in_nats=True)
+
+
+def test_criteria_hold_when_the_judge_says_what_people_say() -> None:
+    for sign, lead in ((1, 0.4), (-1, -0.4)):
+        verification = weigh([(known(1 if sign > 0 else -1), opinion(lead))], [], band=TIE_BAND)
+        assert (verification.passed, verification.lead, verification.is_tie) == (True, 0.4, False)
+
+
+@pytest.mark.parametrize(("lead", "is_tie"), [(-0.4, False), (0.04, True), (0.0, True), (-0.04, True)])
+def test_a_wrong_or_narrow_verdict_verifies_nothing(lead: float, is_tie: bool) -> None:
+    verification = weigh([(known(1), opinion(lead))], [], band=TIE_BAND)
+    assert (verification.passed, verification.lead, verification.is_tie) == (False, lead, is_tie)
+    assert verification.held_on == frozenset()
+
+
+def test_of_three_images_the_mean_lead_over_the_pairs_counts() -> None:
+    own = [(known(1, "a"), opinion(0.6)), (known(-1, "b"), opinion(0.2)), (known(1, "c"), opinion(0.2))]
+    verification = weigh(own, [], band=TIE_BAND)
+    assert verification.lead == pytest.approx(0.2)
+    assert verification.passed
+    assert verification.held_on == {known(1, "a").shown, known(1, "c").shown}
+
+
+@pytest.mark.parametrize(
+    ("leads", "holds"), [((0.4, -0.4), True), ((0.4, 0.0), True), ((0.0, 0.0), True), ((-0.4, 0.0), False), ((), True)]
+)
+def test_elsewhere_criteria_hold_at_least_as_often_as_not(leads: tuple[float, ...], holds: bool) -> None:
+    elsewhere = [(known(1, str(place)), opinion(lead)) for place, lead in enumerate(leads)]
+    verification = weigh([(known(1, "own"), opinion(1.0))], elsewhere, band=TIE_BAND)
+    assert (verification.holds_elsewhere, verification.passed) == (holds, holds)
+
+
+def test_a_judge_that_only_chooses_verifies_by_its_choice() -> None:
+    choice = Opinion(preferred=1, lead=1.0, in_nats=False)
+    verification = weigh([(known(1), choice)], [], band=TIE_BAND)
+    assert (verification.passed, verification.in_nats) == (True, False)
+
+
+def rows(num: int) -> tuple[LearningRow, ...]:
+    images = tuple(f"sha256:{index:064x}" for index in range(2))
+    found = [DatasetRow(prompt=f"prompt {number // 2}", images=images, rank=(1, 2), id=None) for number in range(num)]
+    return learning_rows(found, mode=Mode.PAIRWISE, scores=None)
+
+
+def test_others_are_of_other_prompts_and_drawn_by_seed() -> None:
+    some = rows(12)
+    drawn = [draw_others(some[0], some, num=3, seed=seed) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(other.shown.prompt != some[0].prompt for others in drawn for other in others)
+    assert len(draw_others(some[0], some, num=99, seed=1)) == 10
