@@ -10,7 +10,7 @@ import typer
 from arr.console import ExitCode, fail
 
 if TYPE_CHECKING:
-    from reward_client import RewardClient
+    from reward_client import RetryPolicy, RewardClient
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -22,18 +22,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 @contextmanager
-def connected(url: str, *, or_else: str = "") -> Iterator["RewardClient"]:
+def connected(url: str, *, or_else: str = "", retries: "RetryPolicy | None" = None) -> Iterator["RewardClient"]:
     """Open a client on the service at `url`; `or_else` says how the command does without one.
 
     The key in `ARR_API_KEY` goes with every call. What the service or the client refuses ends the command with one
-    line. Nothing is retried: a person at a terminal would rather know.
+    line. Nothing is retried unless `retries` say so: a person at a terminal would rather know.
     """
-    from reward_client import RequestRejected, RewardClient, RewardClientError, ServiceUnavailable
-    from reward_client.retries import RetryPolicy
+    from reward_client import RequestRejected, RetryPolicy, RewardClient, RewardClientError, ServiceUnavailable
     from shared_schemas.problems import ProblemType
 
     try:
-        with RewardClient(url, api_key=os.environ.get(API_KEY), retries=RetryPolicy(attempts=1)) as client:
+        policy = retries or RetryPolicy(attempts=1)
+        with RewardClient(url, api_key=os.environ.get(API_KEY), retries=policy) as client:
             yield client
     except ServiceUnavailable as error:
         hint = f"; is `arr serve` running at {url}? {or_else}" if error.problem is None else ""

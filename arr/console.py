@@ -20,6 +20,8 @@ class ExitCode(IntEnum):
     """The command was right, what it asked for did not happen."""
     USAGE = 2
     """The command, a file or a setting is wrong."""
+    INTERRUPTED = 130
+    """A signal ended it, and what it was about can go on (128 + SIGINT)."""
 
 
 def fail(message: str, *, code: ExitCode = ExitCode.FAILED) -> NoReturn:

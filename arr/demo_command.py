@@ -26,9 +26,9 @@ def demo(
 ) -> None:
     """Show the whole loop in a few minutes, without a GPU, a server or a download.
 
-    Builds a tiny but real FLUX pipeline, starts the reward service, publishes a rubric set, trains a LoRA on its
-    rewards, and writes a report that sets the judge beside an independent ground truth. Ctrl-C is safe: the same
-    command goes on where it stopped; pre-training alone begins again.
+    Builds a tiny but real FLUX pipeline, starts the reward service, learns a rubric set from labelled drawings, trains
+    a LoRA on its rewards, and writes a report that sets the judge beside an independent ground truth. Ctrl-C is safe:
+    the same command goes on where it stopped; pre-training alone begins again.
 
     ```
     arr demo
@@ -54,10 +54,11 @@ def demo(
 
 
 def _run_one(settings: "DemoSettings") -> "DemoResult":
+    from arr.demo.learning import LearningFailedError
     from arr.demo.run import run_demo
     from arr.progress import RunProgress
     from arr.service_process import ServiceDidNotStartError
-    from arr.train import INTERRUPTED, stop_on_signal
+    from arr.train import stop_on_signal
     from reward_client import RewardClientError
     from trainer.errors import ConfigError, TrainerError
 
@@ -66,11 +67,11 @@ def _run_one(settings: "DemoSettings") -> "DemoResult":
             result = run_demo(settings, stage=progress.stage, monitor=progress, announce=progress.announce, stop=stop)
     except ConfigError as error:
         fail(str(error), code=ExitCode.USAGE)
-    except (TrainerError, RewardClientError, ServiceDidNotStartError) as error:
+    except (TrainerError, RewardClientError, ServiceDidNotStartError, LearningFailedError) as error:
         fail(f"{error}. The service's log is {settings.output / 'service.log'}; the same command goes on")
     if result is None:
         note("stopped; what was done is kept, the same command goes on")
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(ExitCode.INTERRUPTED)
     return result
 
 

@@ -121,10 +121,8 @@ def _check(settings: "Settings", *, num_pairs: int, num_repeats: int) -> "CheckU
         hint = f". {_OFF_TOPIC}" if error.type is FailureType.JUDGE_OFF_TOPIC else ""
         fail(f"the judge cannot be checked ({error.type}): {error.detail}{hint}")
     except KeyboardInterrupt:
-        from arr.train import INTERRUPTED
-
         note("stopped; nothing was changed")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 @contextmanager

@@ -5,13 +5,16 @@ from typing import Annotated
 import typer
 
 from arr.demo_command import demo
+from arr.evaluate import evaluate
 from arr.export import export
+from arr.jobs.command import jobs_app
 from arr.judge import judge
 from arr.judge_check import judge_check
 from arr.keys import keys_app
+from arr.learn import LearnCommand, learn
 from arr.pairs.command import pairs_app
 from arr.pixel_judge import pixel_judge
-from arr.rubrics import rubrics_app
+from arr.rubrics.command import rubrics_app
 from arr.serve import serve
 from arr.train import train
 from arr.worker import worker
@@ -55,8 +58,11 @@ app.command()(serve)
 app.command()(worker)
 app.command()(judge)
 app.command("judge-check")(judge_check)
+app.command(cls=LearnCommand)(learn)
+app.command()(evaluate)
 app.add_typer(rubrics_app)
 app.add_typer(pairs_app)
+app.add_typer(jobs_app)
 app.add_typer(keys_app)
 app.command()(train)
 app.command()(export)

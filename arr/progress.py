@@ -1,14 +1,13 @@
 """Long work as people watch it: a bar per stage, the numbers that matter beside training, a line per evaluation."""
 
-import time
-from threading import Lock
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 
+from arr.retry_lines import announcing_retries
 from trainer.records import EvaluationRecord, Record, StepRecord
 
 
@@ -29,23 +28,19 @@ class RunProgress:
         )
         self._tasks: dict[str, TaskID] = {}
         self._num_steps = 0
-        self._former_hooks = get_on_retry_hooks()
-        self._silent_until = 0.0
-        self._retry_lock = Lock()
+        self._drawing = ExitStack()
 
     def __enter__(self) -> Self:
         """Start drawing."""
-        self._former_hooks = get_on_retry_hooks()
-        set_on_retry_hooks([self._announce_retry])
-        self._progress.start()
+        self._drawing.enter_context(announcing_retries(self.announce))
+        self._drawing.enter_context(self._progress)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop drawing."""
-        self._progress.stop()
-        set_on_retry_hooks(self._former_hooks)
+        self._drawing.close()
 
     def stage(self, stage: str, done: int, total: int, *, note: str = "") -> None:
         """Show that `done` of `total` units of a stage are done."""
@@ -56,14 +51,6 @@ class RunProgress:
     def announce(self, text: str) -> None:
         """Print a line above the bar."""
         self._progress.console.print(text, markup=False)
-
-    def _announce_retry(self, details: RetryDetails) -> None:
-        """One line per wait: requests in flight together fail together."""
-        with self._retry_lock:
-            now = time.monotonic()
-            if now >= self._silent_until:
-                self._silent_until = now + details.wait_for
-                self.announce(f"{details.caused_by}; trying again in {details.wait_for:.1f} s")
 
     def start(self, *, first_step: int, num_steps: int) -> None:
         """See `Monitor.start`."""

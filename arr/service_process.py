@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,15 +61,18 @@ class ServiceProcess:
 
 
 @contextmanager
-def running_service(data_dir: Path, *, log: Path) -> Iterator[ServiceProcess]:
+def running_service(
+    data_dir: Path, *, log: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[ServiceProcess]:
     """Start `arr serve` with embedded defaults, wait until it is ready, and stop it by pid at the end.
 
     It computes on one thread: two busy processes with two threads each on two cores are many times slower than with
-    one. Settings of the caller's environment are left out, so that the demo is the same for everybody.
+    one. Settings of the caller's environment are left out, so that the demo is the same for everybody; `settings` are
+    those that it gets, by the names of their environment variables.
     """
     port = _free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ARR_")}
-    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **(settings or {})}
     command = [sys.executable, "-m", "arr.main", "serve", "--port", str(port), "--data-dir", str(data_dir)]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:

@@ -13,9 +13,6 @@ import typer
 
 from arr.console import OUT, ExitCode, fail, note
 
-INTERRUPTED = 130
-"""Exit code of a run that was stopped by a signal and can be continued (128 + SIGINT)."""
-
 
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The recipe; see trainer/configs/.")],
@@ -60,7 +57,7 @@ def train(
         fail(f"{error}. What was done is in {recipe.output_dir}; the same command goes on from its last checkpoint")
     if not outcome.is_complete:
         note(f"stopped after {outcome.step} of {recipe.steps} steps, saved; the same command goes on")
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(ExitCode.INTERRUPTED)
     text = f"{outcome.step} steps done: {recipe.output_dir}/metrics.jsonl; `arr export` writes the adapter"
     OUT.print(text, markup=False, soft_wrap=True)
 

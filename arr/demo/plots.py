@@ -4,7 +4,7 @@ Shape suffixes: R prompts, C noises.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib
 import numpy as np
@@ -13,25 +13,14 @@ from matplotlib.figure import Figure
 
 from arr.demo.outcome import Outcome
 from arr.demo.shapes import RESOLUTION, Pixels
+from arr.reports.drawing import FIRST, SECOND, SOFT, THIRD, house_style
 
 matplotlib.use("Agg")
 
-INK, JUDGE, TRUTH, HELD_OUT, SOFT = "#1f2430", "#2f6fde", "#d9822b", "#7a4fc9", "#c9cfd8"
+JUDGE, TRUTH, HELD_OUT = FIRST, SECOND, THIRD
 
-_STYLE: dict[Any, Any] = {
-    "axes.edgecolor": SOFT,
-    "axes.labelcolor": INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "font.size": 9.5,
-    "legend.frameon": False,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
+NamedPlot: TypeAlias = tuple[str, str, Figure]
+"""File name, caption, figure."""
 
 
 def _figure(width: float, height: float, num_panels: int = 1) -> tuple[Figure, list[Axes]]:
@@ -175,9 +164,9 @@ def _draw_grid(axes: Axes, grid: Pixels, right_RC: Any) -> None:
     axes.tick_params(length=0)
 
 
-def all_plots(outcome: Outcome) -> Sequence[tuple[str, str, Figure]]:
-    """(file name, caption, figure) in the order of the report."""
-    with matplotlib.rc_context(_STYLE):
+def all_plots(outcome: Outcome) -> Sequence[NamedPlot]:
+    """In the order of the report."""
+    with house_style():
         return (
             ("learning_curve", "The reward curve: judge and ground truth over training", learning_curve(outcome)),
             ("before_after", "The same prompts and noises, before and after", before_after(outcome)),

@@ -1,28 +1,26 @@
-"""Pre-training of the tiny FLUX: first the autoencoder, then the transformer by flow matching.
+"""Pre-training of the tiny pipelines: first the autoencoder, then the transformer by flow matching.
 
 Owns the recipe, and the deliberate mistake in it: captions are corrupted, so that the model draws clean shapes but
-follows its prompt only part of the time, which leaves training with rewards something to do.
+follows its prompt only part of the time, which leaves training with rewards something to do. What a transformer is fed
+is `feeding`.
 
 The one rule: all randomness comes from the seed, none from the global generators.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, FluxPipeline
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
-from arr.demo.shapes import DRAWINGS, PROMPTS, Colour, Drawing, Shape, render
+from arr.demo.feeding import NO_PROMPT, Feed
+from arr.demo.shapes import DRAWINGS, Colour, Drawing, Shape, render
 from arr.demo.stages import Progress
-from arr.demo.tiny_parts import MAX_SEQUENCE_LENGTH
-
-GUIDANCE_SCALE = 3.5
-"""The only guidance the transformer is trained with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,16 +43,18 @@ class Recipe:
     """Share of captions whose colour word is drawn anew from all five."""
     wrong_shape: float = 0.3
     """Share of captions whose shape word is drawn anew from all three."""
+    prompt_dropout: float = 0.0
+    """Share of captions that are left out, which teaches the model what classifier-free guidance leads away from."""
 
 
-def pretrain(pipeline: FluxPipeline, *, recipe: Recipe, seed: int, progress: Progress) -> None:
-    """Train the VAE and the transformer of `pipeline` in place."""
+def pretrain(pipeline: Any, feed: Feed, *, recipe: Recipe, seed: int, progress: Progress) -> None:
+    """Train the VAE and the transformer of a FLUX or SD3 pipeline in place; `feed` is that of its transformer."""
     rng = np.random.default_rng(seed)
     drawings = [DRAWINGS[index] for index in rng.integers(len(DRAWINGS), size=recipe.num_drawings)]
     images = as_model_input(np.stack([render(drawing, rng) for drawing in drawings]))
     train_vae(pipeline.vae, images, recipe=recipe, rng=rng, progress=progress)
-    latents = normalised_latents(pipeline, images)
-    train_transformer(pipeline, latents, drawings, recipe=recipe, rng=rng, progress=progress)
+    latents = feed.arranged(normalised_latents(pipeline.vae, images))
+    train_transformer(pipeline, feed, latents, drawings, recipe=recipe, rng=rng, progress=progress)
 
 
 def train_vae(
@@ -81,7 +81,8 @@ def train_vae(
 
 
 def train_transformer(
-    pipeline: FluxPipeline,
+    pipeline: Any,
+    feed: Feed,
     latents: Tensor,
     drawings: Sequence[Drawing],
     *,
@@ -89,40 +90,35 @@ def train_transformer(
     rng: np.random.Generator,
     progress: Progress,
 ) -> list[float]:
-    """Fit the transformer by flow matching to packed latents [N, 4, 64]; returns the loss of every step.
+    """Fit the transformer by flow matching to latents as `feed` arranges them; returns the loss of every step.
 
     The target is the velocity ε − x0 at sigma, on x = (1 − sigma)·x0 + sigma·ε (rectified flow, arXiv 2209.03003).
     """
     transformer = pipeline.transformer.train()
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    texts = encode_prompts(pipeline, PROMPTS)
     shift = pipeline.scheduler.config.shift
-    guidance = torch.full((recipe.flow_batch,), GUIDANCE_SCALE)
 
     def loss_of_batch() -> Tensor:
         chosen = rng.integers(len(latents), size=recipe.flow_batch)
-        captions = [PROMPTS.index(corrupted(drawings[index], rng, recipe=recipe).prompt) for index in chosen]
+        captions = [caption(drawings[index], rng, recipe=recipe) for index in chosen]
         clean = latents[chosen]
         noise = torch.randn(clean.shape, generator=generator)
         uniform = torch.rand(len(chosen), generator=generator)
-        sigma = shift * uniform / (1 + (shift - 1) * uniform)  # the density at which the scheduler places its steps
-        mix = sigma[:, None, None]
-        velocity = transformer(
-            hidden_states=(1 - mix) * clean + mix * noise,
-            timestep=sigma,
-            guidance=guidance,
-            encoder_hidden_states=texts.tokens[captions],
-            pooled_projections=texts.pooled[captions],
-            txt_ids=texts.token_ids,
-            img_ids=image_ids(),
-            return_dict=False,
-        )[0]
+        sigma_B = shift * uniform / (1 + (shift - 1) * uniform)  # the density at which the scheduler places its steps
+        mix = sigma_B.reshape(-1, *[1] * (clean.ndim - 1))
+        velocity = feed.velocity((1 - mix) * clean + mix * noise, sigma_B, captions)
         return F.mse_loss(velocity, noise - clean)
 
     stage = _Stage("transformer", recipe.flow_steps, recipe.flow_learning_rate)
     losses = _fit(transformer, loss_of_batch, stage, progress)
     transformer.eval()
     return losses
+
+
+def caption(drawing: Drawing, rng: np.random.Generator, *, recipe: Recipe) -> str:
+    """What the model is told about a drawing: often something wrong, and sometimes nothing."""
+    told = corrupted(drawing, rng, recipe=recipe).prompt
+    return NO_PROMPT if recipe.prompt_dropout and rng.random() < recipe.prompt_dropout else told
 
 
 def corrupted(drawing: Drawing, rng: np.random.Generator, *, recipe: Recipe) -> Drawing:
@@ -140,45 +136,15 @@ def as_model_input(images: NDArray[np.uint8]) -> Tensor:
 
 
 @torch.no_grad()
-def normalised_latents(pipeline: FluxPipeline, images: Tensor) -> Tensor:
-    """Encode images and pack their latents: [N, 4, 64].
+def normalised_latents(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    """Encode images: [N, 16, 4, 4].
 
     Sets the VAE's shift and scale such that these latents have mean 0 and standard deviation 1.
     """
-    vae = pipeline.vae
     latents = torch.cat([vae.encode(chunk).latent_dist.mean for chunk in images.split(256)])
     shift, scale = latents.mean().item(), 1 / latents.std().item()
     vae.register_to_config(shift_factor=shift, scaling_factor=scale)
-    num, channels, height, width = latents.shape
-    packed = FluxPipeline._pack_latents((latents - shift) * scale, num, channels, height, width)
-    return cast(Tensor, packed)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EncodedPrompts:
-    """What the transformer reads for P prompts."""
-
-    tokens: Tensor
-    """T5: [P, MAX_SEQUENCE_LENGTH, 64]."""
-    pooled: Tensor
-    """CLIP: [P, 64]."""
-    token_ids: Tensor
-    """Positions of the text tokens, all 0: [MAX_SEQUENCE_LENGTH, 3]."""
-
-
-@torch.no_grad()
-def encode_prompts(pipeline: FluxPipeline, prompts: Sequence[str]) -> EncodedPrompts:
-    """Run both text encoders once; they are frozen, so the answer holds for the whole training."""
-    tokens, pooled, token_ids = pipeline.encode_prompt(
-        list(prompts), prompt_2=None, max_sequence_length=MAX_SEQUENCE_LENGTH
-    )
-    return EncodedPrompts(tokens=tokens, pooled=pooled, token_ids=token_ids)
-
-
-def image_ids() -> Tensor:
-    """Positions of the four image tokens: [4, 3]."""
-    ids = FluxPipeline._prepare_latent_image_ids(1, 2, 2, torch.device("cpu"), torch.float32)
-    return cast(Tensor, ids)
+    return (latents - shift) * scale
 
 
 class _Stage(NamedTuple):

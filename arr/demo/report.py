@@ -5,19 +5,20 @@ Rubric text and prompts are data: the template escapes them.
 
 import base64
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from arr.demo.learning import NUM_PAIRS, LearnedRubric
 from arr.demo.outcome import Outcome
-from arr.demo.plots import all_plots
+from arr.demo.plots import NamedPlot, all_plots
 from arr.demo.shapes import RESOLUTION, Pixels
+from arr.reports.page import environment
 from shared_schemas.reward import GroupResult, JudgeIdentity, Status
-from shared_schemas.rubrics import RubricVersion
 from trainer.config import TrainConfig
 from trainer.export import usage_lines
 
@@ -60,21 +61,22 @@ def write_report(
     config: TrainConfig,
     outcome: Outcome,
     *,
-    rubric: RubricVersion,
+    rubric: LearnedRubric,
     judge: JudgeIdentity,
 ) -> Path:
     """Write `report.html` and `plots/*.png` into `output`; returns the report's path."""
-    template = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    ).get_template("report.html.j2")
+    template = environment(Path(__file__).parent).get_template("report.html.j2")
     html = template.render(
         config=config,
         outcome=outcome,
         last=outcome.last,
         num_pairs=len(outcome.last.pairs),
-        rubric=rubric,
+        rubric=rubric.version,
+        proposals=rubric.result.proposals,
+        measured=rubric.measured,
+        num_labelled_pairs=NUM_PAIRS,
         judge=judge,
-        plots=_save_plots(outcome, output / "plots"),
+        plots=save_plots(all_plots(outcome), output / "plots"),
         disagreements=_disagreements(outcome),
         examples=[_shown_verdict(outcome, row) for row in range(len(outcome.prompts))],
         judge_wait_fraction=fmean(step["judge_wait_fraction"] for step in outcome.steps),
@@ -93,13 +95,14 @@ def save_example_pair(outcome: Outcome, folder: Path) -> None:
     margins = [sum(verdict.margin or 0.0 for verdict in pair.result.pairs) for pair in outcome.last.pairs[:num_columns]]
     column = int(np.argmax(np.abs(margins)))
     for name, grid in (("base", outcome.base_grid), ("tuned", outcome.last.grid)):
-        Image.fromarray(_cell(grid, 0, column)).save(folder / f"{name}.png")
+        Image.fromarray(grid_cell(grid, 0, column)).save(folder / f"{name}.png")
 
 
-def _save_plots(outcome: Outcome, folder: Path) -> list[EmbeddedPlot]:
+def save_plots(drawn: Iterable[NamedPlot], folder: Path) -> list[EmbeddedPlot]:
+    """Write each plot as a PNG into `folder`; returns them as a page shows them."""
     folder.mkdir(parents=True, exist_ok=True)
     plots = []
-    for name, caption, figure in all_plots(outcome):
+    for name, caption, figure in drawn:
         figure.savefig(folder / f"{name}.png")
         plots.append(EmbeddedPlot(name=name, caption=caption, image=_data_url((folder / f"{name}.png").read_bytes())))
     return plots
@@ -112,14 +115,15 @@ def _disagreements(outcome: Outcome) -> list[ShownPair]:
     return [
         ShownPair(
             prompt=outcome.prompts[row],
-            base=_image_url(_cell(outcome.base_grid, row, column)),
-            tuned=_image_url(_cell(outcome.last.grid, row, column)),
+            base=image_url(grid_cell(outcome.base_grid, row, column)),
+            tuned=image_url(grid_cell(outcome.last.grid, row, column)),
         )
         for row, column in zip(*lost_RC.nonzero(), strict=True)
     ]
 
 
-def _cell(grid: Pixels, row: int, column: int) -> Pixels:
+def grid_cell(grid: Pixels, row: int, column: int) -> Pixels:
+    """One picture of an evaluation's grid."""
     top, left = row * RESOLUTION, column * RESOLUTION
     return grid[top : top + RESOLUTION, left : left + RESOLUTION]
 
@@ -132,8 +136,8 @@ def _shown_verdict(outcome: Outcome, row: int) -> ShownVerdict:
     winner = "" if result.ranks is None else ("tuned", "base")[result.ranks.index(1)]
     return ShownVerdict(
         prompt=pair.prompt,
-        base=_image_url(_cell(outcome.base_grid, row, column)),
-        tuned=_image_url(_cell(outcome.last.grid, row, column)),
+        base=image_url(grid_cell(outcome.base_grid, row, column)),
+        tuned=image_url(grid_cell(outcome.last.grid, row, column)),
         numbers=_numbers(result),
         winner=winner,
         verdict=f"{winner} wins" if result.status is Status.SCORED else str(result.status),
@@ -149,7 +153,8 @@ def _numbers(result: GroupResult) -> tuple[str, ...]:
     return tuple("–" if number is None else f"{number:+.2f}" for number in (*orders, margin, bias))
 
 
-def _image_url(image: Pixels) -> str:
+def image_url(image: Pixels) -> str:
+    """A picture, uint8 [H, W, 3], as a data URL."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="PNG")
     return _data_url(buffer.getvalue())

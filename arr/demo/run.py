@@ -1,4 +1,4 @@
-"""The demo's story: build a model, start the service, publish a rubric set, train, look, report.
+"""The demo's story: build a model, start the service, learn a rubric set, train, look, report.
 
 Owns the order and the files in `demo_out/`; each chapter lives in its own module. What was interrupted goes on where it
 stopped, but for pre-training, which is done whole or not at all.
@@ -16,15 +16,14 @@ import tomli_w
 
 from arr.connection import DEFAULT_URL
 from arr.demo.ground_truth import GroundTruth, ensure_ground_truth
+from arr.demo.learning import LearnedRubric, learn_rubric
 from arr.demo.outcome import Outcome, read_outcome
 from arr.demo.report import save_example_pair, write_report
 from arr.demo.shapes import PROMPTS, TRAIN_PROMPTS
 from arr.demo.stages import Progress
 from arr.demo.tiny_flux import ensure_tiny_flux
 from arr.service_process import running_service
-from reward_client import RewardClient
 from shared_schemas.reward import JudgeIdentity
-from shared_schemas.rubrics import RubricContent, RubricVersion
 from trainer.config import TrainConfig, load_config
 from trainer.errors import ConfigError
 from trainer.export import RubricText, export_run
@@ -34,7 +33,6 @@ from trainer.train import train
 RUBRIC_NAME = "tiny-shapes"
 RUBRIC_ALIAS = "production"
 
-_HERE = Path(__file__).parent
 _RECIPE = Path(str(files("trainer"))) / "configs" / "tiny_flux.toml"
 
 _OWNED = ("output_dir", "model.", "data.", "evaluation.prompts", "reward.url", "reward.rubric")
@@ -78,7 +76,8 @@ def run_demo(
 ) -> DemoResult | None:
     """Run the whole demo; returns None when it was asked to stop (the same call goes on).
 
-    Raises `TrainerError`, `RewardClientError` or `ServiceDidNotStartError` when a chapter cannot be finished.
+    Raises `TrainerError`, `RewardClientError`, `LearningFailedError` or `ServiceDidNotStartError` when a chapter cannot
+    be finished.
     """
     demo_config(settings, model=Path("built below"), url=DEFAULT_URL)  # a mistake shows before minutes of work
 
@@ -94,7 +93,11 @@ def run_demo(
         return None
     with running_service(settings.output / "service", log=settings.output / "service.log") as service:
         announce(f"reward service: {service.url} (its log: {service.log})")
-        rubric = publish_rubric(service.url)
+        try:
+            rubric = learn_rubric(service.url, RUBRIC_NAME, alias=RUBRIC_ALIAS, progress=stage_unless_stopped)
+        except _StoppedError:
+            return None
+        announce(f"learned {rubric.version.name}@{rubric.version.version}: {rubric.summary}")
         config = demo_config(settings, model=model, url=service.url)
         outcome = train(config, monitors=[monitor], should_stop=stop.is_set, announce=announce)
         if not outcome.is_complete:
@@ -123,19 +126,11 @@ def demo_config(settings: DemoSettings, *, model: Path, url: str) -> TrainConfig
     return load_config(_RECIPE, [*quoted, f"seed={settings.seed}", *settings.overrides])
 
 
-def publish_rubric(url: str) -> RubricVersion:
-    """Publish the demo's rubric set and point its alias at it."""
-    content = RubricContent.model_validate_json((_HERE / "rubric.json").read_bytes())
-    with RewardClient(url) as client:
-        version = client.publish_rubric(RUBRIC_NAME, content, {"method": "manual", "author": "arr demo"})
-        client.set_alias(RUBRIC_NAME, RUBRIC_ALIAS, version.version)
-    return version
-
-
 def _finish(
-    settings: DemoSettings, config: TrainConfig, rubric: RubricVersion, judge: JudgeIdentity, truth: GroundTruth
+    settings: DemoSettings, config: TrainConfig, rubric: LearnedRubric, judge: JudgeIdentity, truth: GroundTruth
 ) -> DemoResult:
-    text = RubricText(reference=f"{rubric.name}@{rubric.version}", content=rubric.content)
+    version = rubric.version
+    text = RubricText(reference=f"{version.name}@{version.version}", content=version.content)
     adapter = export_run(config, settings.output / "adapter", rubric=text)
     metrics = settings.output / "metrics.jsonl"
     shutil.copyfile(config.output_dir / "metrics.jsonl", metrics)

@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from arr.connection import DEFAULT_URL, AsJson, Url, connected
-from arr.console import OUT, ExitCode, fail, note
+from arr.connection import DEFAULT_URL, AsJson, Url
+from arr.console import OUT, ExitCode, fail
 
 if TYPE_CHECKING:
-    from arr.pairs.census import Census
-    from arr.pairs.dataset import PairsDataset
-    from arr.pairs.packing import Package
     from arr.pairs.reading import Wanted
-    from shared_schemas.datasets import Dataset
 
 _HELP = """Read labelled image pairs from published datasets or files of your own, check them, and upload them.
 
@@ -91,12 +87,13 @@ def check(
     arr pairs check data/validation_unique-00000-of-00001.parquet --format pickapic --limit 100 --json
     ```
     """
+    from arr.pairs.handing import open_pairs, read_pairs
     from arr.pairs.report import as_json as report_as_json
     from arr.pairs.report import print_report
 
     wanted = _wanted(limit, sample)
-    dataset = _open(path, format_name, split=split, seed=seed)
-    census = _read(dataset, wanted, images=images)
+    dataset = open_pairs(path, format_name, split=split, seed=seed)
+    census = read_pairs(dataset, wanted, images=images)
     if as_json:
         typer.echo(json.dumps(report_as_json(census), indent=2))
     else:
@@ -129,15 +126,12 @@ def import_pairs(
     arr pairs import my_pairs.jsonl --format json --strict
     ```
     """
-    from arr.pairs.packing import new_package
+    from arr.pairs.handing import hand_over, open_pairs
     from arr.pairs.report import import_as_json
 
     wanted = _wanted(limit, sample)
-    dataset = _open(path, format_name, split=split, seed=seed, one_split=True)
-    with new_package() as package:
-        census = _read(dataset, wanted, images=images, package=package)
-        _refuse(census, path=path, strict=strict)
-        uploaded = _upload(package, url)
+    dataset = open_pairs(path, format_name, split=split, seed=seed, one_split=True)
+    uploaded, census = hand_over(dataset, wanted, path=path, images=images, strict=strict, url=url)
     if as_json:
         typer.echo(json.dumps(import_as_json(uploaded, census), indent=2))
     else:
@@ -151,72 +145,3 @@ def _wanted(limit: int | None, sample: int | None) -> "Wanted":
     if limit is not None and sample is not None:
         fail("give --limit or --sample, not both", code=ExitCode.USAGE)
     return Wanted(limit=limit, sample=sample)
-
-
-def _open(path: Path, format_name: str, *, split: str | None, seed: int, one_split: bool = False) -> "PairsDataset":
-    from arr.pairs.dataset import open_dataset
-    from arr.pairs.formats import FORMATS
-    from arr.pairs.records import DatasetError
-
-    if format_name not in FORMATS:
-        fail(f"there is no format {format_name!r}; choose from {', '.join(FORMATS)} (--format)", code=ExitCode.USAGE)
-    try:
-        return open_dataset(path, FORMATS[format_name], split=split, seed=seed, one_split=one_split)
-    except DatasetError as error:
-        fail(str(error), code=ExitCode.USAGE)
-
-
-def _read(
-    dataset: "PairsDataset", wanted: "Wanted", *, images: Path | None, package: "Package | None" = None
-) -> "Census":
-    """Count the rows that are wanted, and pack them."""
-    from arr.pairs.census import Census
-    from arr.pairs.progress import ReadingProgress
-    from arr.pairs.reading import read_rows
-    from arr.pairs.records import DatasetError
-    from arr.pairs.rows import UnusableRow
-
-    census = Census()
-    try:
-        with ReadingProgress(num_bytes=dataset.num_bytes, limit=wanted.limit) as bar:
-            for row in read_rows(dataset, wanted, images=images, choosing=bar.choosing, tick=bar.tick):
-                bar.row()
-                census.add(row)
-                if package is not None and not isinstance(row, UnusableRow):
-                    package.add(row)
-    except DatasetError as error:
-        fail(str(error))
-    return census
-
-
-def _refuse(census: "Census", *, path: Path, strict: bool) -> None:
-    """End the command where there is nothing to upload, or `strict` forbids what is left out; else say what that is."""
-    from arr.pairs.report import reasons_in_words, unusable_lines
-
-    for line in unusable_lines(census):
-        note(line)
-    if not census.num_rows:
-        fail(f"{path} has no row that can be used" + (f": {reasons_in_words(census)}" if census.unusable else ""))
-    if census.unusable and strict:
-        fail(f"{len(census.unusable):,} rows cannot be used ({reasons_in_words(census)}); nothing was uploaded")
-    if 0 < census.num_with_source < census.num_rows:
-        fail(
-            f"{census.num_with_source:,} of {census.num_rows:,} rows have a source image; a dataset is all edits or "
-            "none: choose one of its splits"
-        )
-    if census.unusable:
-        note(f"left out: {reasons_in_words(census)}")
-
-
-def _upload(package: "Package", url: str) -> "Dataset":
-    from arr.pairs.progress import uploading
-    from arr.pairs.report import MAX_LISTED
-    from reward_client import RequestRejected
-
-    with connected(url) as client, uploading(num_images=len(package.images), num_bytes=package.num_bytes):
-        try:
-            return client.upload_dataset(package.rows, package.images)
-        except RequestRejected as error:
-            for fault in error.problem.errors[:MAX_LISTED]:
-                note(f"{package.place_of(fault.where)}: {fault.message}")
-            raise

@@ -9,6 +9,10 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner, Result
 
 from arr.main import app
+from arr.worker import beside_the_service
+from services.reward_api.app import create_app
+from services.reward_api.settings import Settings
+from tests.arr.made_up_kinds import kinds
 
 
 @pytest.fixture
@@ -52,3 +56,19 @@ def blue_square(tmp_path: Path) -> Path:
     ImageDraw.Draw(image).rectangle((14, 14, 50, 50), fill=(30, 60, 220))
     image.save(path)
     return path
+
+
+@pytest.fixture
+def labelled_pairs(tmp_path: Path, red_circle: Path, blue_square: Path) -> Path:
+    """Rows of your own: one pair, of which the circle is the better picture."""
+    path = tmp_path / "labelled.jsonl"
+    row = {"prompt": "a red circle", "images": [red_circle.name, blue_square.name], "rank": [1, 2]}
+    path.write_text(json.dumps(row) + "\n")
+    return path
+
+
+@pytest.fixture
+def job_service(serve: Callable[..., str], tmp_path: Path) -> str:
+    """URL of a service that learns and evaluates as `made_up_kinds` says: at once, and without a judge."""
+    settings = Settings(data_dir=tmp_path / "service", canary_seconds=0.0)
+    return serve(create_app(settings, companion=beside_the_service(kinds)))

@@ -1,5 +1,6 @@
 """`arr judge --replay` against services that keep images, over real HTTP."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -112,6 +113,23 @@ def test_an_edit_replays_with_its_source(arr, judged, keeping_url: str, red_circ
     )
     again = json.loads(arr("judge", "--replay", id, "--json", "--url", keeping_url).output)
     assert again["identical"], again
+
+
+def test_a_judgement_by_a_rubric_set_with_a_guide_replays_with_its_exemplars(
+    arr, judged, keeping_url: str, red_circle: Path, blue_square: Path, tmp_path: Path
+) -> None:
+    files = {path.name: path.read_bytes() for path in (red_circle, blue_square)}
+    rows = json.dumps({"prompt": "a circle", "images": [*files], "rank": [1, 2]}).encode()
+    parts = [("pairs", ("pairs.jsonl", rows)), *((name, (name, data)) for name, data in files.items())]
+    assert httpx.post(f"{keeping_url}/datasets", files=parts).is_success
+    preferred, dispreferred = (f"sha256:{hashlib.sha256(data).hexdigest()}" for data in files.values())
+    exemplar = {"prompt": "a circle", "preferred": preferred, "dispreferred": dispreferred, "rationale": "it is round"}
+    content = {"task": "t2i", "criteria": [{"id": "shape", "theme": "Shape"}], "guide": [exemplar]}
+    (tmp_path / "guided.json").write_text(json.dumps(content))
+    arr("rubrics", "publish", "guided", tmp_path / "guided.json", "--url", keeping_url)
+    [id] = judged(red_circle, blue_square, "--prompt", "a red circle", "--rubric", "guided")
+    again = json.loads(arr("judge", "--replay", id, "--json", "--url", keeping_url).output)
+    assert (again["identical"], again["same_rubric"]) == (True, True), again
 
 
 def test_another_judge_is_noticed_and_its_answer_shown_beside_the_old_one(

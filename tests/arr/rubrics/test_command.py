@@ -100,3 +100,85 @@ def test_no_service_at_the_url_is_said_with_the_next_step(arr: Callable[..., Res
     result = arr("rubrics", "list", "--url", "http://127.0.0.1:9")
     assert result.exit_code == 1
     assert "is `arr serve` running at http://127.0.0.1:9?" in result.stderr
+
+
+def test_the_difference_of_two_versions_is_told_criterion_by_criterion(
+    rubrics: Callable[..., Result], rubric_file: Path, tmp_path: Path
+) -> None:
+    rubrics("publish", "cli-diff", rubric_file)
+    content = json.loads(rubric_file.read_text())
+    colour, _ = content["criteria"]
+    colour["tips"] = ["The colour is right."]
+    changed = {**content, "task_description": "Drawings.", "criteria": [colour, {"id": "size", "theme": "Size"}]}
+    second = tmp_path / "second.json"
+    second.write_text(json.dumps(changed))
+    rubrics("publish", "cli-diff", second)
+    told = rubrics("diff", "cli-diff", 1, 2).stdout
+    for line in (
+        "changed colour: Colour",
+        "  - The object has the colour that the prompt names.",
+        "  + The colour is right.",
+        "added size: Size",
+        "removed shape: Shape",
+        "task_description",
+        "  + Drawings.",
+    ):
+        assert line in told
+    found = json.loads(rubrics("diff", "cli-diff", 1, 2, "--json").stdout)
+    assert {change["change"] for change in found["criteria"]} == {"changed", "added", "removed"}
+    assert rubrics("diff", "cli-diff", 2, 2).stdout == "cli-diff@2 and @2 say the same\n"
+
+
+def test_an_archived_version_still_resolves_and_comes_back(rubrics: Callable[..., Result], rubric_file: Path) -> None:
+    rubrics("publish", "cli-archive", rubric_file)
+    assert rubrics("archive", "cli-archive", 1).stdout == "cli-archive@1 is archived\n"
+    assert "archived" in rubrics("show", "cli-archive@1").stdout
+    assert rubrics("archive", "cli-archive", 1, "--undo").stdout == "cli-archive@1 is listed\n"
+
+
+@pytest.mark.parametrize("name", ["out.json", "out.yaml"])
+def test_what_is_exported_can_be_imported_and_says_where_it_came_from(
+    rubrics: Callable[..., Result], rubric_file: Path, tmp_path: Path, name: str
+) -> None:
+    original = json.loads(rubrics("publish", "cli-export", rubric_file, "--json").stdout)
+    file = tmp_path / name
+    assert rubrics("export", "cli-export@1", file).exit_code == 0
+    copy = json.loads(rubrics("import", f"cli-{name}", file, "--json").stdout)
+    assert copy["digest"] == original["digest"]
+    assert copy["provenance"]["method"] == "import"
+    assert copy["provenance"]["parent"] == original["digest"]
+
+
+def test_text_goes_out_and_comes_in_with_what_it_does_not_say(
+    rubrics: Callable[..., Result], rubric_file: Path, tmp_path: Path
+) -> None:
+    rubrics("publish", "cli-text", rubric_file)
+    text = rubrics("export", "cli-text", "--format", "text").stdout
+    assert text.startswith("Rubric 1:\nTheme: Colour\n- Tip1: The object has the colour that the prompt names.\n")
+    file = tmp_path / "rubrics.txt"
+    file.write_text(text)
+    imported = rubrics("import", "cli-edits", file, "--task", "edit", "--mode", "pointwise", "--json")
+    content = json.loads(imported.stdout)["content"]
+    assert (content["task"], content["mode"]) == ("edit", "pointwise")
+    assert [criterion["id"] for criterion in content["criteria"]] == ["c1", "c2"]
+
+
+def test_a_set_that_text_cannot_hold_is_refused_in_one_line(
+    rubrics: Callable[..., Result], rubric_file: Path, tmp_path: Path
+) -> None:
+    content = json.loads(rubric_file.read_text())
+    content["criteria"][0]["weight"] = 2
+    weighted = tmp_path / "weighted.json"
+    weighted.write_text(json.dumps(content))
+    rubrics("publish", "cli-weighted", weighted)
+    result = rubrics("export", "cli-weighted", tmp_path / "weighted.txt")
+    assert result.exit_code == 2
+    assert "weights have no place in it (colour)" in result.stderr
+    assert not (tmp_path / "weighted.txt").exists()
+
+
+def test_a_file_whose_name_says_nothing_asks_for_the_format(rubrics: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "rubrics"
+    file.write_text("Theme: Colour")
+    assert "--format" in rubrics("import", "cli-named", file).stderr
+    assert rubrics("import", "cli-named", file, "--format", "text").exit_code == 0

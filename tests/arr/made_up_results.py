@@ -1,0 +1,160 @@
+"""Results of jobs, made up, of every shape: many rubrics, few, one; with and without log-probabilities and orders."""
+
+import math
+from typing import Any
+
+from shared_schemas.evaluations import Anchor, CriterionReport, Estimate, EvaluationReport, ReliabilityBin, RubricReport
+from shared_schemas.evaluations import Usage as EvaluationUsage
+from shared_schemas.jobs import Job
+from shared_schemas.learning import ArrParameters, LearnRequest, LearnResult, ProposalCounts, StageCost
+from shared_schemas.rubrics import Calibration, Criterion, RubricContent, RubricIdentity, RubricVersion, Task
+
+DIGEST = f"sha256:{'ab' * 32}"
+CREATED = "2026-01-02T03:04:05Z"
+
+
+def estimate(value: float, half_width: float = 0.06) -> Estimate:
+    return Estimate(value=value, low=max(0.0, value - half_width), high=min(1.0, value + half_width))
+
+
+def rubric_report(
+    name: str = "shapes", version: int | None = 3, *, accuracy: float = 0.78, themes: int = 4, **changes: Any
+) -> RubricReport:
+    """Figures that fit together well enough to look at."""
+    criteria = tuple(
+        CriterionReport(
+            id=f"c{number}",
+            theme=f"Theme number {number} of the set",
+            auc=estimate(0.5 + 0.4 * math.sin(number), 0.08),
+            mean_score=(0.2 + 0.13 * number) % 1,
+        )
+        for number in range(1, themes + 1)
+    )
+    redundancy = tuple(
+        tuple(1.0 if row == column else math.cos(row * 1.7 - column * 1.7) * 0.95 for column in range(themes))
+        for row in range(themes)
+    )
+    bins = tuple(
+        ReliabilityBin(
+            low=0.5 + number / 10,
+            high=0.6 + number / 10,
+            num_pairs=40 - 6 * number,
+            confidence=0.55 + number / 10,
+            accuracy=min(1.0, accuracy - 0.15 + 0.07 * number),
+        )
+        for number in range(5)
+    )
+    figures: dict[str, Any] = {
+        "rubric": RubricIdentity(name=name, version=version, digest=DIGEST),
+        "num_pairs": 212,
+        "num_failed": 3,
+        "failures": {"judge-off-topic": 2, "judge-malformed": 1},
+        "accuracy": estimate(accuracy),
+        "forward": estimate(min(1.0, accuracy + 0.09)),
+        "reverse": estimate(accuracy - 0.11),
+        "position_gap": 0.2,
+        "first_share": estimate(0.61),
+        "consistency": estimate(0.8),
+        "accuracy_if_consistent": accuracy + 0.05,
+        "abstain_rate": 0.04,
+        "tie_accuracy": accuracy - 0.03,
+        "kappa_labels": 0.55,
+        "kappa_runs": 0.93,
+        "noise_floor": 0.041,
+        "ece": 0.062,
+        "brier": 0.181,
+        "bins": bins,
+        "injection_flip_rate": estimate(0.12),
+        "criteria": criteria,
+        "redundancy": redundancy,
+        "calibration": Calibration(temperature=1.3, tie_margin=0.12, ece=0.03, num_pairs=212, dataset=DIGEST),
+        "p_value": 0.0004 if version is not None else None,
+        "usage": EvaluationUsage(
+            judge_calls=1272, cached_answers=40, tokens=812_000, seconds=93.4, calls_per_pair=2.0 + themes * 2
+        ),
+    }
+    return RubricReport(**{**figures, **changes})
+
+
+NO_CRITERIA: dict[str, Any] = {"criteria": (), "redundancy": ()}
+NO_LOG_PROBS: dict[str, Any] = {
+    **{"ece": None, "brier": None, "bins": (), "calibration": None, "noise_floor": None},
+    **NO_CRITERIA,
+}
+POINTWISE: dict[str, Any] = dict.fromkeys(
+    ("forward", "reverse", "position_gap", "first_share", "consistency", "accuracy_if_consistent"), None
+)
+
+
+def evaluation(*rubrics: RubricReport, **changes: Any) -> EvaluationReport:
+    none = rubric_report(rubrics[0].rubric.name or "x", None, accuracy=0.61, **NO_CRITERIA) if rubrics else None
+    values: dict[str, Any] = {
+        "dataset": 7,
+        "dataset_digest": DIGEST,
+        "task": Task.T2I,
+        "split": "test",
+        "seed": 0,
+        "judge": {"model": "Qwen/Qwen3-VL-8B-Instruct", "fingerprint": DIGEST},
+        "num_rows": 230,
+        "num_prompts": 171,
+        "num_ties": 15,
+        "rubrics": (*rubrics, none) if none else (),
+        "anchors": (
+            Anchor(benchmark="HPDv3", judge="Qwen3-VL-8B", alone=0.672, with_rubrics=0.702, source="arXiv 2605.08354"),
+            Anchor(benchmark="HPDv3", judge="HPSv3", alone=0.769, with_rubrics=None, source="arXiv 2605.08354"),
+        ),
+    }
+    return EvaluationReport(**{**values, **changes})
+
+
+def learned_version(name: str = "shapes", version: int = 3, *, themes: int = 4) -> RubricVersion:
+    criteria = tuple(
+        Criterion(
+            id=f"c{number}",
+            theme=f"Theme number {number} of the set",
+            tips=tuple(
+                f"Tip {tip}: every named object is there, in the number that is asked for." for tip in (1, 2, 3)
+            ),
+        )
+        for number in range(1, themes + 1)
+    )
+    content = RubricContent(task=Task.T2I, criteria=criteria, task_description="Small drawings for a picture book.")
+    return RubricVersion(
+        name=name, version=version, digest=content.digest, content=content, provenance={}, created=CREATED
+    )
+
+
+def learn_result(**changes: Any) -> LearnResult:
+    values: dict[str, Any] = {
+        "rubric": RubricIdentity(name="shapes", version=3, digest=DIGEST),
+        "is_new": True,
+        "proposals": ProposalCounts(
+            proposed=36, verified_at_once=28, verified_after_revision=6, discarded=2, refused_criteria=9
+        ),
+        "num_candidates": 143,
+        "num_selected": 10,
+        "structured": True,
+        "structure_problem": None,
+        "better_than_none": True,
+        "p_value": 0.0004,
+        "report": evaluation(rubric_report()),
+        "stages": (
+            StageCost(name="proposing", judge_calls=36, tokens=81_000, seconds=41.0),
+            StageCost(name="verifying", judge_calls=642, tokens=530_200, seconds=77.5),
+            StageCost(name="structuring", judge_calls=3, tokens=4_000, seconds=2.5),
+            StageCost(name="evaluating", judge_calls=904, tokens=700_100, seconds=131.0),
+        ),
+    }
+    return LearnResult(**{**values, **changes})
+
+
+def finished_job(result: LearnResult | EvaluationReport | None, *, kind: str = "learn", **changes: Any) -> Job:
+    request = LearnRequest(dataset=7, parameters=ArrParameters(criteria_per_pair=4)).model_dump(mode="json")
+    values: dict[str, Any] = {
+        **{"id": 12, "kind": kind, "tenant": "local", "state": "succeeded", "reason": None, "cancel_requested": False},
+        **{"stages": (), "judge_calls": 1585, "tokens": 1_315_300, "attempt": 1, "seed": 0, "revision": 40},
+        **{"created": CREATED, "started": CREATED, "finished": CREATED, "error": None},
+        "parameters": {"name": "shapes", **request},
+        "result": None if result is None else result.model_dump(mode="json"),
+    }
+    return Job(**{**values, **changes})
