@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-seeds test test-vllm bench-judging lint types check clean
+.PHONY: help demo demo-seeds test test-vllm bench-judging bench-learning lint types check clean
 
 help: ## this list
 	@echo "rubric-reward: train an image generator on rewards from a judge that reads a rubric"
@@ -37,6 +37,9 @@ test-vllm: $(INSTALLED) ## the tests against a real vLLM, built into .vllm (2 GB
 
 bench-judging: $(INSTALLED) ## judging side by side with other ways: throughput, latency, fairness, overload
 	@$(BIN)/python -m benchmarks.judging
+
+bench-learning: $(INSTALLED) ## learning a rubric set: one call at a time, as built, and the same again
+	@$(BIN)/python -m benchmarks.learning
 
 lint: $(INSTALLED) ## ruff: lint rules and formatting
 	@$(BIN)/ruff check .

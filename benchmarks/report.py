@@ -109,11 +109,11 @@ def _tables(judge: JudgeReport) -> Iterator[Table]:
     if judge.fairness:
         yield _table_of_fairness(judge.fairness)
     if judge.targets:
-        yield _table_of_targets(judge.targets)
+        yield table_of_targets(judge.targets)
 
 
 def _table_of_rows(rows: Sequence[Row]) -> Table:
-    table = _table(
+    table = new_table(
         "way", "clients", "pairs/s", "calls/pair", "p50", "p99", *Split.__slots__, "CPU: service", "judge", "clients"
     )
     table.title = "Milliseconds of a request, and medians of its parts; CPU ms per pair of each process"
@@ -132,7 +132,7 @@ def _table_of_rows(rows: Sequence[Row]) -> Table:
 
 
 def _table_of_fairness(results: Sequence[Fairness]) -> Table:
-    table = _table("pairs per request", "clients", "fewest", "mean", "most", "Jain")
+    table = new_table("pairs per request", "clients", "fewest", "mean", "most", "Jain")
     table.title = "Shares: pairs per client"
     for result in results:
         shares = result.shares
@@ -146,7 +146,7 @@ def _table_of_fairness(results: Sequence[Fairness]) -> Table:
 
 
 def _table_of_overload(result: Overload) -> Table:
-    table = _table("overload", "")
+    table = new_table("overload", "")
     for name, value in (
         ("capacity, pairs/s", f"{result.capacity:.1f}"),
         ("offered, pairs/s", f"{result.offered:.1f}"),
@@ -163,7 +163,7 @@ def _table_of_overload(result: Overload) -> Table:
 
 
 def _table_of_profile(profile: Profile) -> Table:
-    table = _table("on behalf of", "ms per pair", "share")
+    table = new_table("on behalf of", "ms per pair", "share")
     busy = f"{100 * profile.busy:.0f} % busy"
     table.title = f"Event loop of the service: {profile.ms_per_pair:.1f} ms per pair, {busy}; images are read elsewhere"
     for part in profile.parts:
@@ -171,8 +171,9 @@ def _table_of_profile(profile: Profile) -> Table:
     return table
 
 
-def _table_of_targets(targets: Sequence[Target]) -> Table:
-    table = _table("target", "wanted", "measured", "")
+def table_of_targets(targets: Sequence[Target]) -> Table:
+    """What was wanted beside what was measured."""
+    table = new_table("target", "wanted", "measured", "")
     for target in targets:
         sign = "≤" if target.at_most else "≥"
         verdict = "[green]met[/green]" if target.is_met else "[red]missed[/red]"
@@ -181,7 +182,7 @@ def _table_of_targets(targets: Sequence[Target]) -> Table:
     return table
 
 
-def _table(first: str, *others: str) -> Table:
+def new_table(first: str, *others: str) -> Table:
     """The first column is text, the others are numbers; in Markdown, to be copied into a document."""
     table = Table(box=box.MARKDOWN, title_justify="left", title_style="")
     table.add_column(first, no_wrap=True)

@@ -26,6 +26,9 @@ from trainer.policies.base import Policy
 
 PEFT_PREFIX = "base_model.model."
 
+_PIPELINES = {"flux": "FluxPipeline", "sd3": "StableDiffusion3Pipeline"}
+"""Model family → diffusers' class."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RubricText:
@@ -63,11 +66,11 @@ def export_run(config: TrainConfig, output: Path, *, rubric: RubricText | None =
 
 def usage_lines(config: TrainConfig, adapter: str) -> str:
     """The lines that draw an image with the adapter; size, steps and guidance are the ones it was trained with."""
-    model = config.model
+    model, pipeline = config.model, _PIPELINES[config.model.family]
     return (
         "import torch\n"
-        "from diffusers import FluxPipeline\n\n"
-        f'pipe = FluxPipeline.from_pretrained("{model.path}", dtype=torch.{model.dtype})\n'
+        f"from diffusers import {pipeline}\n\n"
+        f'pipe = {pipeline}.from_pretrained("{model.path}", dtype=torch.{model.dtype})\n'
         f'pipe.load_lora_weights("{adapter}")\n'
         "image = pipe(\n"
         '    "your prompt",\n'
@@ -82,8 +85,8 @@ def usage_lines(config: TrainConfig, adapter: str) -> str:
 
 def model_card(config: TrainConfig, checkpoint: Checkpoint, *, rubric: RubricText | None) -> str:
     """Markdown: what the adapter is, what it was rewarded for, and how to use it."""
-    state = checkpoint.state
-    header = f"---\nlibrary_name: diffusers\nbase_model: {config.model.path}\ntags: [lora, text-to-image, rpo]\n---\n"
+    state, tag = checkpoint.state, "grpo" if _is_grpo(config) else "rpo"
+    header = f"---\nlibrary_name: diffusers\nbase_model: {config.model.path}\ntags: [lora, text-to-image, {tag}]\n---\n"
     facts = (
         f"| base model | `{config.model.path}` |\n|---|---|\n"
         f"| steps | {state.step} |\n"
@@ -94,13 +97,24 @@ def model_card(config: TrainConfig, checkpoint: Checkpoint, *, rubric: RubricTex
     sections = [
         header,
         f"# {config.output_dir.name}\n",
-        "A LoRA adapter trained with Rubric Policy Optimization (RPO, arXiv 2605.08354).\n",
+        _method_line(config),
         facts,
         f"## Use\n\n```python\n{usage_lines(config, 'path/to/this/directory')}```\n",
         _rubric_section(rubric),
         _curve_section(config.output_dir / "metrics.jsonl"),
     ]
     return "\n".join(section for section in sections if section)
+
+
+def _is_grpo(config: TrainConfig) -> bool:
+    """Whether advantages are measured against the spread of their group, or of the step."""
+    return config.loss.scale != "none"
+
+
+def _method_line(config: TrainConfig) -> str:
+    if _is_grpo(config):
+        return "A LoRA adapter trained on rubric rewards relative to their group (Flow-GRPO, arXiv 2505.05470).\n"
+    return "A LoRA adapter trained with Rubric Policy Optimization (RPO, arXiv 2605.08354).\n"
 
 
 def _save_for_peft(policy: Policy, directory: Path) -> None:
@@ -115,7 +129,8 @@ def _rubric_section(rubric: RubricText | None) -> str:
         return ""
     lines = [f"## What it was rewarded for\n\n`{rubric.reference}`\n"]
     for criterion in rubric.content.criteria:
-        lines.append(f"* **{criterion.theme}**")
+        weight = "" if criterion.weight == 1.0 else f" (weight {criterion.weight:.3g})"
+        lines.append(f"* **{criterion.theme}**{weight}")
         lines.extend(f"  * {tip}" for tip in criterion.tips)
     return "\n".join(lines) + "\n"
 

@@ -23,7 +23,7 @@ class VerdictSummary:
     consistent_fraction: float | None
     """Pairs whose two orders name the same winner."""
     mean_score: float | None
-    """Of all candidates, 0 to 1; null unless each was scored alone."""
+    """Of all candidates, Σ weight × p(yes); null unless each was scored alone."""
 
     @classmethod
     def of(cls, results: Sequence[GroupResult]) -> Self:

@@ -33,7 +33,7 @@ def test_two_a_tie_has_no_reward_and_leaves_the_loss() -> None:
     rewards_PG = _prefer_larger(torch.tensor([[2.0, 1.0], [1.0, 1.01]]), tie_margin=0.1)
     assert rewards_PG[0].tolist() == [1.0, -1.0]
     assert rewards_PG[1].isnan().all()
-    advantages = group_advantages(rewards_PG, centre=True, clip=5.0)
+    advantages = group_advantages(rewards_PG, baseline="group", scale="none", clip=5.0)
     assert advantages.mask_PG.tolist() == [[True, True], [False, False]]
 
 
@@ -44,7 +44,7 @@ def test_three_preferences_alone_move_the_model_towards_what_is_preferred() -> N
     for _ in range(50):
         old_mean = mean.detach().clone()
         samples_PG = old_mean + torch.randn(16, 2, generator=source)
-        advantages = group_advantages(_prefer_larger(samples_PG, tie_margin=0.1), centre=True, clip=5.0)
+        advantages = group_advantages(_prefer_larger(samples_PG, tie_margin=0.1), baseline="group", scale="none", clip=5.0)
         samples_BND = samples_PG.flatten()[:, None, None]
         new_mean_BND = mean.expand_as(samples_BND)
         inputs = LossInputs(

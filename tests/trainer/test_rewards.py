@@ -18,7 +18,7 @@ from shared_schemas import access
 from shared_schemas.reward import Status
 from trainer.config import RewardConfig
 from trainer.errors import ConfigError, RewardsUnavailable, SelfCheckError
-from trainer.policies.flux import FluxConditioning
+from trainer.policies.encoded_prompts import TextConditioning
 from trainer.rewards import API_KEY, RewardSource
 from trainer.rollout import Rollout
 from trainer.self_check import check_judge
@@ -29,7 +29,7 @@ GROUP = CandidateGroup("a red circle", tuple(BLACK_AND_WHITE), id="g")
 
 @pytest.fixture
 def rollout() -> Rollout:
-    nothing = FluxConditioning(prompt_embeds_BLE=torch.zeros(2, 1, 1), pooled_embeds_BC=torch.zeros(2, 1))
+    nothing = TextConditioning(prompt_embeds_BLE=torch.zeros(2, 1, 1), pooled_embeds_BC=torch.zeros(2, 1))
     return Rollout(
         group_ids=("g",), prompts=("a red circle",), conditioning=nothing, steps=(), images_B3HW=BLACK_AND_WHITE
     )

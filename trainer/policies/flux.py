@@ -5,7 +5,6 @@ the T5 and CLIP embeddings.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,20 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 from trainer.config import ModelConfig
+from trainer.policies.encoded_prompts import EncodedPrompts, TextConditioning
 from trainer.policies.loading import load_pipeline
 from trainer.policies.lora import AdaptedPolicy, peft_config
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FluxConditioning:
-    """Encoded prompts."""
-
-    prompt_embeds_BLE: Tensor
-    pooled_embeds_BC: Tensor
 
 
 class FluxPolicy(AdaptedPolicy):
     """FLUX.1 behind the `Policy` protocol; built by `load_flux`."""
 
-    def __init__(self, pipeline: Any, config: ModelConfig, conditioning: dict[str, FluxConditioning]) -> None:
+    def __init__(self, pipeline: Any, config: ModelConfig, prompts: EncodedPrompts) -> None:
         self.transformer: torch.nn.Module = pipeline.transformer
         self.device: torch.device = pipeline.transformer.device
         self._pipeline = pipeline
         self._config = config
-        self._conditioning = conditioning
+        self._prompts = prompts
         self._size = config.resolution // pipeline.vae_scale_factor  # latent height and width before packing
         tokens_per_side = self._size // 2
         self.latent_shape = (tokens_per_side**2, pipeline.transformer.config.in_channels)
@@ -44,15 +36,11 @@ class FluxPolicy(AdaptedPolicy):
             pipeline.scheduler, num_steps=config.num_inference_steps, num_tokens=self.latent_shape[0]
         )
 
-    def conditioning(self, prompts: Sequence[str]) -> FluxConditioning:
+    def conditioning(self, prompts: Sequence[str]) -> TextConditioning:
         """Conditioning of B prompts. Raises `KeyError` for a prompt that was not given to `load_flux`."""
-        rows = [self._conditioning[prompt] for prompt in prompts]
-        return FluxConditioning(
-            prompt_embeds_BLE=torch.cat([row.prompt_embeds_BLE for row in rows]).to(self.device),
-            pooled_embeds_BC=torch.cat([row.pooled_embeds_BC for row in rows]).to(self.device),
-        )
+        return self._prompts.of(prompts, device=self.device)
 
-    def velocity(self, latents_BND: Tensor, step: int, conditioning: FluxConditioning) -> Tensor:
+    def velocity(self, latents_BND: Tensor, step: int, conditioning: TextConditioning) -> Tensor:
         """See `Policy.velocity`. As in the pipeline, the timestep is rounded to the model's dtype, then divided."""
         dtype = conditioning.prompt_embeds_BLE.dtype
         batch = latents_BND.shape[0]
@@ -82,7 +70,7 @@ class FluxPolicy(AdaptedPolicy):
         return self._pipeline.image_processor.postprocess(images, output_type="pt").float()  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def pipeline_images(self, latents_BND: Tensor, conditioning: FluxConditioning) -> Tensor:
+    def pipeline_images(self, latents_BND: Tensor, conditioning: TextConditioning) -> Tensor:
         """See `Policy.pipeline_images`."""
         images = self._pipeline(
             prompt_embeds=conditioning.prompt_embeds_BLE,
@@ -116,18 +104,17 @@ def load_flux(config: ModelConfig, *, prompts: Sequence[str], device: torch.devi
     Raises `ConfigError` when the path holds no FLUX pipeline.
     """
     pipeline = load_pipeline(FluxPipeline, config, name="FLUX", device=device)
-    conditioning = {prompt: _encode(pipeline, prompt, config.max_sequence_length) for prompt in dict.fromkeys(prompts)}
+    encoded = EncodedPrompts.encode(prompts, lambda prompt: _encode(pipeline, prompt, config.max_sequence_length))
     pipeline.text_encoder = pipeline.text_encoder_2 = None
-    return FluxPolicy(pipeline, config, conditioning)
+    return FluxPolicy(pipeline, config, encoded)
 
 
 @torch.no_grad()
-def _encode(pipeline: Any, prompt: str, max_sequence_length: int) -> FluxConditioning:
+def _encode(pipeline: Any, prompt: str, max_sequence_length: int) -> TextConditioning:
     prompt_embeds_BLE, pooled_embeds_BC, _ = pipeline.encode_prompt(
         prompt=prompt, prompt_2=None, max_sequence_length=max_sequence_length
     )
-    # Kept on the CPU: 4 MB per prompt at 512 tokens would fill an accelerator with a few thousand prompts.
-    return FluxConditioning(prompt_embeds_BLE=prompt_embeds_BLE.cpu(), pooled_embeds_BC=pooled_embeds_BC.cpu())
+    return TextConditioning(prompt_embeds_BLE=prompt_embeds_BLE, pooled_embeds_BC=pooled_embeds_BC)
 
 
 def _schedule(scheduler: Any, *, num_steps: int, num_tokens: int) -> tuple[tuple[float, ...], Tensor]:

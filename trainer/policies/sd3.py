@@ -8,7 +8,6 @@ CLIPs, then those of T5), E and C widths of the text and the pooled embeddings.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import c
 from torch import Tensor
 
 from trainer.config import ModelConfig
+from trainer.policies.encoded_prompts import EncodedPrompts, TextConditioning
 from trainer.policies.loading import load_pipeline
 from trainer.policies.lora import AdaptedPolicy, peft_config
 
@@ -25,23 +25,15 @@ NEGATIVE_PROMPT = ""
 """What guidance leads away from, as in the pipeline where nobody names anything else."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sd3Conditioning:
-    """Encoded prompts."""
-
-    prompt_embeds_BLE: Tensor
-    pooled_embeds_BC: Tensor
-
-
 class Sd3Policy(AdaptedPolicy):
     """SD3 behind the `Policy` protocol; built by `load_sd3`."""
 
-    def __init__(self, pipeline: Any, config: ModelConfig, conditioning: dict[str, Sd3Conditioning]) -> None:
+    def __init__(self, pipeline: Any, config: ModelConfig, prompts: EncodedPrompts) -> None:
         self.transformer: torch.nn.Module = pipeline.transformer
         self.device: torch.device = pipeline.transformer.device
         self._pipeline = pipeline
         self._config = config
-        self._conditioning = conditioning
+        self._prompts = prompts
         self._size = config.resolution // pipeline.vae_scale_factor  # latent height and width
         self.latent_shape = (self._size**2, pipeline.transformer.config.in_channels)
         self.sigmas, self._timesteps = _schedule(
@@ -50,15 +42,11 @@ class Sd3Policy(AdaptedPolicy):
             num_tokens=(self._size // pipeline.transformer.config.patch_size) ** 2,
         )
 
-    def conditioning(self, prompts: Sequence[str]) -> Sd3Conditioning:
+    def conditioning(self, prompts: Sequence[str]) -> TextConditioning:
         """Conditioning of B prompts. Raises `KeyError` for a prompt that was not given to `load_sd3`."""
-        rows = [self._conditioning[prompt] for prompt in prompts]
-        return Sd3Conditioning(
-            prompt_embeds_BLE=torch.cat([row.prompt_embeds_BLE for row in rows]).to(self.device),
-            pooled_embeds_BC=torch.cat([row.pooled_embeds_BC for row in rows]).to(self.device),
-        )
+        return self._prompts.of(prompts, device=self.device)
 
-    def velocity(self, latents_BND: Tensor, step: int, conditioning: Sd3Conditioning) -> Tensor:
+    def velocity(self, latents_BND: Tensor, step: int, conditioning: TextConditioning) -> Tensor:
         """See `Policy.velocity`. As in the pipeline, guidance is added up in the model's dtype."""
         latents = self._unpacked(latents_BND).to(conditioning.prompt_embeds_BLE.dtype)
         if not self._is_guided:
@@ -76,7 +64,7 @@ class Sd3Policy(AdaptedPolicy):
         return self._pipeline.image_processor.postprocess(images, output_type="pt").float()  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def pipeline_images(self, latents_BND: Tensor, conditioning: Sd3Conditioning) -> Tensor:
+    def pipeline_images(self, latents_BND: Tensor, conditioning: TextConditioning) -> Tensor:
         """See `Policy.pipeline_images`."""
         negative = self.conditioning([NEGATIVE_PROMPT] * len(latents_BND))
         images = self._pipeline(
@@ -105,15 +93,15 @@ class Sd3Policy(AdaptedPolicy):
     def _is_guided(self) -> bool:
         return self._config.guidance_scale > 1.0
 
-    def _with_negative(self, conditioning: Sd3Conditioning) -> Sd3Conditioning:
+    def _with_negative(self, conditioning: TextConditioning) -> TextConditioning:
         """2·B rows: those that guidance leads away from, then those it leads to."""
         negative = self.conditioning([NEGATIVE_PROMPT] * len(conditioning.pooled_embeds_BC))
-        return Sd3Conditioning(
+        return TextConditioning(
             prompt_embeds_BLE=torch.cat([negative.prompt_embeds_BLE, conditioning.prompt_embeds_BLE]),
             pooled_embeds_BC=torch.cat([negative.pooled_embeds_BC, conditioning.pooled_embeds_BC]),
         )
 
-    def _predicted(self, latents: Tensor, step: int, conditioning: Sd3Conditioning) -> Tensor:
+    def _predicted(self, latents: Tensor, step: int, conditioning: TextConditioning) -> Tensor:
         """The transformer's output, [rows, D, H/8, W/8]."""
         return self.transformer(  # type: ignore[no-any-return]
             hidden_states=latents,
@@ -125,7 +113,8 @@ class Sd3Policy(AdaptedPolicy):
 
     def _unpacked(self, latents_BND: Tensor) -> Tensor:
         """[B, N, D] as the pipeline has it: [B, D, H/8, W/8]."""
-        return latents_BND.transpose(1, 2).unflatten(2, (self._size, self._size))
+        latents: Tensor = latents_BND.transpose(1, 2).unflatten(2, (self._size, self._size))
+        return latents
 
     def _packed(self, latents: Tensor) -> Tensor:
         return latents.flatten(2).transpose(1, 2)
@@ -137,14 +126,15 @@ def load_sd3(config: ModelConfig, *, prompts: Sequence[str], device: torch.devic
     Raises `ConfigError` when the path holds no SD3 pipeline.
     """
     pipeline = load_pipeline(StableDiffusion3Pipeline, config, name="Stable Diffusion 3", device=device)
-    encoded = dict.fromkeys((*prompts, NEGATIVE_PROMPT))
-    conditioning = {prompt: _encode(pipeline, prompt, config.max_sequence_length) for prompt in encoded}
+    encoded = EncodedPrompts.encode(
+        (*prompts, NEGATIVE_PROMPT), lambda prompt: _encode(pipeline, prompt, config.max_sequence_length)
+    )
     pipeline.text_encoder = pipeline.text_encoder_2 = pipeline.text_encoder_3 = None
-    return Sd3Policy(pipeline, config, conditioning)
+    return Sd3Policy(pipeline, config, encoded)
 
 
 @torch.no_grad()
-def _encode(pipeline: Any, prompt: str, max_sequence_length: int) -> Sd3Conditioning:
+def _encode(pipeline: Any, prompt: str, max_sequence_length: int) -> TextConditioning:
     prompt_embeds_BLE, _, pooled_embeds_BC, _ = pipeline.encode_prompt(
         prompt=prompt,
         prompt_2=None,
@@ -152,7 +142,7 @@ def _encode(pipeline: Any, prompt: str, max_sequence_length: int) -> Sd3Conditio
         do_classifier_free_guidance=False,
         max_sequence_length=max_sequence_length,
     )
-    return Sd3Conditioning(prompt_embeds_BLE=prompt_embeds_BLE.cpu(), pooled_embeds_BC=pooled_embeds_BC.cpu())
+    return TextConditioning(prompt_embeds_BLE=prompt_embeds_BLE, pooled_embeds_BC=pooled_embeds_BC)
 
 
 def _schedule(scheduler: Any, *, num_steps: int, num_tokens: int) -> tuple[tuple[float, ...], Tensor]:

@@ -10,6 +10,7 @@ from diffusers import FluxPipeline
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 from trainer.policies import load_policy
+from trainer.policies.encoded_prompts import EncodedPrompts
 from trainer.policies.flux import FluxPolicy, load_flux
 from trainer.policies.lora import trainable_parameters
 from trainer.rollout import sample_deterministic
@@ -68,7 +69,7 @@ def test_the_transformer_sees_the_schedulers_float_timesteps(policy: FluxPolicy)
 def test_dynamic_shift_follows_the_pipeline(tiny_flux: Path, make_config: Callable[..., TrainConfig]) -> None:
     pipe = FluxPipeline.from_pretrained(tiny_flux)
     pipe.scheduler.register_to_config(use_dynamic_shifting=True)
-    policy = FluxPolicy(pipe, make_config().model, {})
+    policy = FluxPolicy(pipe, make_config().model, EncodedPrompts({}))
     pipe.set_progress_bar_config(disable=True)
     pipe("a red circle", height=32, width=32, num_inference_steps=8, max_sequence_length=12, output_type="latent")
     assert policy.sigmas == pytest.approx(pipe.scheduler.sigmas.tolist(), abs=1e-7)

@@ -10,6 +10,7 @@ from diffusers import StableDiffusion3Pipeline
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 from trainer.policies import load_policy
+from trainer.policies.encoded_prompts import EncodedPrompts
 from trainer.policies.lora import trainable_parameters
 from trainer.policies.sd3 import Sd3Policy, load_sd3
 from trainer.rollout import sample_deterministic
@@ -107,7 +108,7 @@ def test_the_transformer_sees_the_schedulers_float_timesteps(make_sd3_config: Ca
 def test_dynamic_shift_follows_the_pipeline(tiny_sd3: Path, make_sd3_config: Callable[..., TrainConfig]) -> None:
     pipe = _pipeline(tiny_sd3)
     pipe.scheduler.register_to_config(use_dynamic_shifting=True, shift=1.0)
-    policy = Sd3Policy(pipe, make_sd3_config().model, {})
+    policy = Sd3Policy(pipe, make_sd3_config().model, EncodedPrompts({}))
     pipe("a red circle", height=32, width=32, num_inference_steps=8, max_sequence_length=12, output_type="latent")
     assert policy.sigmas == pytest.approx(pipe.scheduler.sigmas.tolist(), abs=1e-7)
 

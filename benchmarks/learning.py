@@ -1,0 +1,176 @@
+"""Learning a rubric set, measured: `python -m benchmarks.learning`. docs/benchmarks.md says what the numbers mean.
+
+Owns the order of the runs and the report. The judge is a process of its own; what is learned is the set of
+`examples/learn_rubrics`, from drawings.
+"""
+
+import asyncio
+import json
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import processes
+from benchmarks.learning_place import Learned, Place, Way, open_place
+from benchmarks.report import MIN_WIDTH, machine_in_words, new_table, table_of_targets
+from benchmarks.targets import Target
+from shared_schemas.evaluations import Fractions
+from shared_schemas.learning import ArrParameters, LearnRequest
+
+_ERR = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """One run of the benchmark."""
+
+    parameters: ArrParameters
+    judge: dict[str, object]
+    """Settings of the pixel judge, as it stands in for a model on a GPU."""
+
+
+_JUDGE: dict[str, object] = {
+    "latency_ms": 50.0,  # of a one-token answer
+    "token_ms": 1.25,  # of a further one: 5 ms of an 8B model, whose tokens are four of the pixel judge's characters
+    "capacity": 8,  # at a time; these cores could not do many more
+}
+
+USUAL = Plan(parameters=ArrParameters(fractions=Fractions(train=0.4, validation=0.2, test=0.4)), judge=_JUDGE)
+QUICK = Plan(
+    parameters=ArrParameters(
+        fractions=Fractions(train=0.2, validation=0.2, test=0.6), criteria_per_pair=2, max_revisions=1, other_pairs=1
+    ),
+    judge=_JUDGE | {"latency_ms": 10.0, "token_ms": 0.1},
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearningReport:
+    """What a run of the benchmark found."""
+
+    machine: str
+    plan: Plan
+    runs: tuple[Learned, ...]
+    """In the order of `Way`."""
+    seconds: float
+
+    @property
+    def targets(self) -> list[Target]:
+        """What was promised: a set that was learned before costs nothing, and all ways come to the same one."""
+        serial, built, again = self.runs
+        digests = {_digest(run) for run in self.runs}
+        return [
+            Target(name="(b) / (c), time", wanted=20, measured=built.seconds / again.seconds, unit="×"),
+            Target(name="(a) / (c), time", wanted=20, measured=serial.seconds / again.seconds, unit="×"),
+            Target(name="judge calls of (c)", wanted=0, measured=again.job.judge_calls, at_most=True),
+            Target(name="different sets learned", wanted=1, measured=len(digests), at_most=True),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Every number."""
+        return {
+            "machine": self.machine,
+            "seconds": self.seconds,
+            "judge": self.plan.judge,
+            "parameters": self.plan.parameters.model_dump(mode="json"),
+            "runs": [
+                {
+                    "way": run.way,
+                    "state": run.job.state,
+                    "seconds": run.seconds,
+                    "judge_calls": run.job.judge_calls,
+                    "tokens": run.job.tokens,
+                    "digest": _digest(run),
+                    "stages": [stage.model_dump(mode="json") for stage in run.job.stages],
+                }
+                for run in self.runs
+            ],
+            "targets": [{**asdict(target), "is_met": target.is_met} for target in self.targets],
+        }
+
+
+async def run(plan: Plan, folder: Path) -> LearningReport:
+    """Learn the same set in every way, with logs and data in `folder`."""
+    begun, machine = time.monotonic(), machine_in_words()
+    with processes.pixel_judge(folder / "judge", plan.judge) as judge:
+        async with open_place(folder / "serial", judge.url, way=Way.SERIAL) as place:
+            serial = await _learn(place, Way.SERIAL, plan, folder / "serial")
+        async with open_place(folder / "built", judge.url, way=Way.BUILT) as place:
+            built = await _learn(place, Way.BUILT, plan, folder / "built")
+            again = await _learn(place, Way.AGAIN, plan, folder / "built")
+    return LearningReport(machine=machine, plan=plan, runs=(serial, built, again), seconds=time.monotonic() - begun)
+
+
+def show(report: LearningReport) -> None:
+    """Print everything."""
+    console = Console(width=max(Console().width, MIN_WIDTH))
+    console.print(report.machine, highlight=False)
+    console.print(", ".join(f"{name} {value}" for name, value in report.plan.judge.items()), highlight=False)
+    table = new_table("way", "judge calls", "tokens", "seconds", "ended as")
+    for run_ in report.runs:
+        job = run_.job
+        table.add_row(
+            run_.way, f"{job.judge_calls:,}", f"{job.tokens:,}", f"{run_.seconds:.2f}", job.reason or job.state
+        )
+    console.print(table)
+    console.print(_table_of_stages(report.runs))
+    console.print(table_of_targets(report.targets))
+
+
+def _table_of_stages(runs: Sequence[Learned]) -> Table:
+    table = new_table(
+        "stage", "items", *(f"{name} {what}" for name in ("(a)", "(b)", "(c)") for what in ("calls", "s"))
+    )
+    for stages in zip(*(run_.job.stages for run_ in runs), strict=True):
+        cells = (cell for stage in stages for cell in (f"{stage.judge_calls:,}", f"{stage.seconds:.2f}"))
+        table.add_row(stages[0].name, f"{stages[0].total:,}", *cells)
+    return table
+
+
+async def _learn(place: Place, way: Way, plan: Plan, folder: Path) -> Learned:
+    _ERR.print(str(way), style="dim", markup=False)
+    request = LearnRequest(dataset=await place.store(folder / "pairs"), parameters=plan.parameters, publish_anyway=True)
+    return await place.learn(way, request)
+
+
+def _digest(run_: Learned) -> str:
+    """Of the set that was learned."""
+    rubric = (run_.job.result or {}).get("rubric") or {}
+    return str(rubric.get("digest"))
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    """Leave in order, so that the judge ends too."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def main(
+    quick: Annotated[bool, typer.Option(help="A faster judge and fewer pairs: half a minute, and rougher.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Write the numbers here, as JSON.")] = None,
+) -> None:
+    """Measure learning: one call at a time without a cache, as built, and the same again.
+
+    Exit code 0 says that it was measured, not that every target was met.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            report = asyncio.run(run(QUICK if quick else USUAL, Path(folder)))
+        except processes.DidNotStartError as error:
+            _ERR.print(f"error: {error}", style="red", markup=False)
+            raise typer.Exit(1) from None
+    show(report)
+    if output is not None:
+        output.write_text(json.dumps(report.as_json(), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

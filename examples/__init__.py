@@ -1,0 +1,1 @@
+"""Examples that run: each folder has a README with the commands."""

@@ -1,0 +1,1 @@
+"""Two rubric sets learned from labelled pairs made by program, and held against what learning must be worth."""
