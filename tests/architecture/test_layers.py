@@ -71,14 +71,14 @@ def violations(
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("reward_client", ("services", "trainer", "arr", "benchmarks")),
-        ("services", ("torch", "trainer", "arr", "reward_client", "benchmarks")),
+        ("reward_client", ("services", "trainer", "arr", "benchmarks", "examples")),
+        ("services", ("torch", "trainer", "arr", "reward_client", "benchmarks", "examples")),
         ("services.judging", ("fastapi", "services.reward_api", "services.rubric_worker")),
         ("services.storage", ("fastapi", "starlette", "services.reward_api", "services.rubric_worker")),
         ("services.reward_api", ("services.rubric_worker", "sklearn")),
         ("services.rubric_worker", ("services.reward_api", "fastapi")),
-        ("trainer", ("services", "arr", "fastapi", "benchmarks")),
-        ("arr", ("benchmarks",)),
+        ("trainer", ("services", "arr", "fastapi", "benchmarks", "examples")),
+        ("arr", ("benchmarks", "examples")),
         ("benchmarks", ("torch", "trainer")),
         ("trainer.config", ("torch",)),
         ("trainer.algorithms", ("diffusers", "accelerate", "peft", "httpx")),

@@ -85,6 +85,19 @@ def test_the_model_card_has_the_lines_that_work(trained: TrainConfig, tmp_path: 
     assert json.loads((adapter / "adapter_config.json").read_text())["lora_alpha"] == 16
 
 
+def test_the_model_card_of_an_sd3_run_names_its_pipeline_and_its_method(
+    tiny_sd3: Path, make_config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    config = make_config(model={"family": "sd3", "path": str(tiny_sd3)}, loss={"scale": "group"}, steps=1)
+    train(config)
+    adapter = export_run(config, tmp_path / "adapter")
+    card = (adapter / "README.md").read_text()
+    assert "Flow-GRPO" in card
+    assert "RPO," not in card.replace("Flow-GRPO,", "")
+    script = usage_lines(config, str(adapter)) + "\nassert type(pipe).__name__ == 'StableDiffusion3Pipeline'\n"
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=120)
+
+
 @pytest.mark.parametrize("lora", [{"alpha": 4}, {"rank": 8}])
 def test_a_run_is_not_exported_with_another_recipe(trained: TrainConfig, tmp_path: Path, lora: dict[str, int]) -> None:
     other = trained.model_copy(update={"lora": trained.lora.model_copy(update=lora)})
