@@ -7,6 +7,7 @@ from rich.text import Text
 
 from arr.console import OUT
 from arr.reports.numbers import count, duration, p_value, share_with_interval
+from shared_schemas.autorubric import SparseSelection
 from shared_schemas.learning import LearnResult, StageCost
 from shared_schemas.rubrics import RubricVersion
 
@@ -46,6 +47,10 @@ def _lines(result: LearnResult) -> Iterator[tuple[str, str]]:
             yield "without rubrics", share_with_interval(none.accuracy)
             better = "yes" if result.better_than_none else "no"
             yield "better than that", f"{better} (p = {p_value(result.p_value)}, on all that nothing was learned from)"
+    yield from _proposals(result) if result.sparse is None else _weights(result, result.sparse)
+
+
+def _proposals(result: LearnResult) -> Iterator[tuple[str, str]]:
     yield "proposals", proposals_in_words(result)
     if result.proposals.refused_criteria:
         yield (
@@ -54,6 +59,19 @@ def _lines(result: LearnResult) -> Iterator[tuple[str, str]]:
         )
     structure = "grouped into themes" if result.structured else (result.structure_problem or "not grouped")
     yield "criteria", f"{result.num_candidates:,} verified, {result.num_selected:,} selected; {structure}"
+
+
+def _weights(result: LearnResult, sparse: SparseSelection) -> Iterator[tuple[str, str]]:
+    best = sparse.rounds[sparse.best_round]
+    accuracy = "" if best.validation_accuracy is None else f", {best.validation_accuracy:.0%} of the validation part"
+    yield "rounds", f"{len(sparse.rounds)}; the best is {sparse.best_round}{accuracy}"
+    yield "criteria", f"{result.num_candidates:,} weighed on {sparse.num_pairs:,} pairs, {result.num_selected:,} kept"
+    if sparse.stable is not None:
+        yield "", f"{len(sparse.stable):,} stable"
+    if sparse.dropped:
+        yield "", f"{len(sparse.dropped):,} dropped: the judge answers them too rarely"
+    for criterion in sparse.negative:
+        yield "against people", f"{criterion.statement} ({criterion.weight:.2f})"
 
 
 def _costs(stages: Sequence[StageCost]) -> Table:

@@ -34,7 +34,6 @@ class LearningData:
     about: Assignment
     train: tuple[LearningRow, ...]
     validation: tuple[LearningRow, ...]
-
     held_out: tuple[DatasetRow, ...]
     """What the set must prove itself on: nothing is learned from these rows. A method that chooses between sets by the
     validation part proves nothing there."""

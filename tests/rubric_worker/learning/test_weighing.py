@@ -247,3 +247,31 @@ def in_another_file(drawing: Drawing) -> Drawing:
 
 def reversed_label(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"rank": row["rank"][::-1]}
+
+
+async def test_a_set_is_learned_in_chinese(workshop: Workshop) -> None:
+    dataset = await workshop.store(rows_of_mistakes())
+    result = await workshop.learn(await workshop.judge(), dataset, **FEW, language="zh")
+    assert result.better_than_none
+    content = (await workshop.rubrics.get(NAME)).content
+    assert all("\u4e00" <= "".join(criterion.tips)[0] <= "\u9fff" for criterion in content.criteria)
+
+
+async def test_a_set_is_learned_from_edits(workshop: Workshop) -> None:
+    """Made as it was asked for, or on other paper than the source's."""
+    rows = [
+        {
+            "prompt": f"make the {shape} {colour}{wording}",
+            "source": f"{other} {shape} dim",
+            "images": [f"{colour} {shape} dim", f"{colour} {shape} bright"],
+            "rank": [1, 2],
+        }
+        for wording in ("", ", please", " now")
+        for shape in ("circle", "square")
+        for other, colour in (("red", "blue"), ("blue", "red"), ("green", "yellow"))
+    ]
+    dataset = await workshop.store(rows)
+    job = await workshop.run(await workshop.judge(), dataset, **FEW, publish_anyway=True)
+    report = succeeded(job).report
+    assert report is not None
+    assert report.rubrics[0].accuracy.value == 1.0
