@@ -22,6 +22,8 @@ from benchmarks import processes
 from benchmarks.learning_place import Learned, Place, Way, open_place
 from benchmarks.report import MIN_WIDTH, machine_in_words, new_table, table_of_targets
 from benchmarks.targets import Target
+from benchmarks.weighing import Weighing, measure_weighing
+from shared_schemas.autorubric import AutoRubricParameters
 from shared_schemas.evaluations import Fractions
 from shared_schemas.learning import ArrParameters, LearnRequest
 
@@ -33,8 +35,12 @@ class Plan:
     """One run of the benchmark."""
 
     parameters: ArrParameters
+    weighing: AutoRubricParameters
+    """Of the method that weighs."""
     judge: dict[str, object]
     """Settings of the pixel judge, as it stands in for a model on a GPU."""
+    selection: tuple[int, int] = (256, 1000)
+    """Pairs and criteria that weights are fitted to."""
 
 
 _JUDGE: dict[str, object] = {
@@ -43,11 +49,19 @@ _JUDGE: dict[str, object] = {
     "capacity": 8,  # at a time; these cores could not do many more
 }
 
-USUAL = Plan(parameters=ArrParameters(fractions=Fractions(train=0.4, validation=0.2, test=0.4)), judge=_JUDGE)
+_FEW = AutoRubricParameters(seed_pairs=2, criteria_per_pair=1, pairs_per_round=4, folds=3)
+"""So few first criteria that later rounds have something to add."""
+
+USUAL = Plan(
+    parameters=ArrParameters(fractions=Fractions(train=0.4, validation=0.2, test=0.4)),
+    weighing=_FEW.model_copy(update={"fractions": Fractions(train=0.4, validation=0.2, test=0.4)}),
+    judge=_JUDGE,
+)
 QUICK = Plan(
     parameters=ArrParameters(
         fractions=Fractions(train=0.2, validation=0.2, test=0.6), criteria_per_pair=2, max_revisions=1, other_pairs=1
     ),
+    weighing=_FEW.model_copy(update={"fractions": Fractions(train=0.3, validation=0.2, test=0.5), "rounds": 2}),
     judge=_JUDGE | {"latency_ms": 10.0, "token_ms": 0.1},
 )
 
@@ -59,7 +73,9 @@ class LearningReport:
     machine: str
     plan: Plan
     runs: tuple[Learned, ...]
-    """In the order of `Way`."""
+    """Of the method `arr`, in the order of `Way`."""
+    weighing: Weighing
+    """The method `autorubric_t2i`."""
     seconds: float
 
     @property
@@ -72,6 +88,15 @@ class LearningReport:
             Target(name="(a) / (c), time", wanted=20, measured=serial.seconds / again.seconds, unit="×"),
             Target(name="judge calls of (c)", wanted=0, measured=again.job.judge_calls, at_most=True),
             Target(name="different sets learned", wanted=1, measured=len(digests), at_most=True),
+            Target(
+                name="judge calls of (c), weighed", wanted=0, measured=self.weighing.again.job.judge_calls, at_most=True
+            ),
+            Target(
+                name="different sets learned, weighed",
+                wanted=1,
+                measured=len({_digest(self.weighing.built), _digest(self.weighing.again)}),
+                at_most=True,
+            ),
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -81,18 +106,14 @@ class LearningReport:
             "seconds": self.seconds,
             "judge": self.plan.judge,
             "parameters": self.plan.parameters.model_dump(mode="json"),
-            "runs": [
-                {
-                    "way": run.way,
-                    "state": run.job.state,
-                    "seconds": run.seconds,
-                    "judge_calls": run.job.judge_calls,
-                    "tokens": run.job.tokens,
-                    "digest": _digest(run),
-                    "stages": [stage.model_dump(mode="json") for stage in run.job.stages],
-                }
-                for run in self.runs
-            ],
+            "runs": [_run_as_json(run) for run in self.runs],
+            "weighing": {
+                "parameters": self.plan.weighing.model_dump(mode="json"),
+                "runs": [_run_as_json(run) for run in (self.weighing.built, self.weighing.again)],
+                "rounds": [{**asdict(each), "remembered": each.remembered} for each in self.weighing.rounds],
+                "selection": asdict(self.weighing.selection),
+                "memory_mib": asdict(self.weighing.memory),
+            },
             "targets": [{**asdict(target), "is_met": target.is_met} for target in self.targets],
         }
 
@@ -106,7 +127,15 @@ async def run(plan: Plan, folder: Path) -> LearningReport:
         async with open_place(folder / "built", judge.url, way=Way.BUILT) as place:
             built = await _learn(place, Way.BUILT, plan, folder / "built")
             again = await _learn(place, Way.AGAIN, plan, folder / "built")
-    return LearningReport(machine=machine, plan=plan, runs=(serial, built, again), seconds=time.monotonic() - begun)
+        _ERR.print("weighing", style="dim", markup=False)
+        weighing = await measure_weighing(folder / "weighing", judge.url, plan.weighing, size=plan.selection)
+    return LearningReport(
+        machine=machine,
+        plan=plan,
+        runs=(serial, built, again),
+        weighing=weighing,
+        seconds=time.monotonic() - begun,
+    )
 
 
 def show(report: LearningReport) -> None:
@@ -122,6 +151,8 @@ def show(report: LearningReport) -> None:
         )
     console.print(table)
     console.print(_table_of_stages(report.runs))
+    console.print(_table_of_rounds(report.weighing))
+    console.print(_table_of_memory(report.weighing))
     console.print(table_of_targets(report.targets))
 
 
@@ -133,6 +164,43 @@ def _table_of_stages(runs: Sequence[Learned]) -> Table:
         cells = (cell for stage in stages for cell in (f"{stage.judge_calls:,}", f"{stage.seconds:.2f}"))
         table.add_row(stages[0].name, f"{stages[0].total:,}", *cells)
     return table
+
+
+def _table_of_rounds(weighing: Weighing) -> Table:
+    table = new_table(
+        "autorubric_t2i, round", "criteria", "new", "questions", "judge calls", "remembered", "calls to write", "s"
+    )
+    for each in weighing.rounds:
+        counts = (each.num_criteria, each.num_new, each.questions, each.judge_calls, each.remembered)
+        cells = (f"{count:,}" for count in (*counts, each.writing_calls))
+        table.add_row(str(each.number), *cells, f"{each.seconds:.2f}")
+    for run_ in (weighing.built, weighing.again):
+        job = run_.job
+        table.add_row(f"whole job, {run_.way}", "", "", "", f"{job.judge_calls:,}", "", "", f"{run_.seconds:.2f}")
+    return table
+
+
+def _table_of_memory(weighing: Weighing) -> Table:
+    selection = weighing.selection
+    table = new_table("autorubric_t2i", "s", "peak memory, MiB", "before, MiB")
+    for name, seconds, memory in (
+        (f"selection, {selection.num_pairs:,} × {selection.num_criteria:,}", selection.seconds, selection.memory),
+        ("worker, both jobs", weighing.built.seconds + weighing.again.seconds, weighing.memory),
+    ):
+        table.add_row(name, f"{seconds:.2f}", f"{memory.peak:.0f}", f"{memory.before:.0f}")
+    return table
+
+
+def _run_as_json(run_: Learned) -> dict[str, Any]:
+    return {
+        "way": run_.way,
+        "state": run_.job.state,
+        "seconds": run_.seconds,
+        "judge_calls": run_.job.judge_calls,
+        "tokens": run_.job.tokens,
+        "digest": _digest(run_),
+        "stages": [stage.model_dump(mode="json") for stage in run_.job.stages],
+    }
 
 
 async def _learn(place: Place, way: Way, plan: Plan, folder: Path) -> Learned:

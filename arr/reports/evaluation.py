@@ -86,7 +86,7 @@ def evaluation_view(report: EvaluationReport) -> EvaluationView:
             has_orders=any(rubric.first_share is not None for rubric in report.rubrics),
             reliability=as_svg(reliability(calibrated), alt="Confidence against accuracy") if calibrated else None,
             criteria=tuple(
-                CriteriaSection(rubric=rubric, redundant=tuple(_redundant(rubric)))
+                CriteriaSection(rubric=rubric, redundant=redundant_pairs(rubric.redundancy))
                 for rubric in report.rubrics
                 if rubric.criteria
             ),
@@ -103,6 +103,16 @@ def write_evaluation_report(folder: Path, report: EvaluationReport) -> Path:
     return write_report(folder, html=evaluation_page(report), json=report.model_dump_json(indent=2))
 
 
+def redundant_pairs(correlations: Sequence[Sequence[float]]) -> tuple[Redundancy, ...]:
+    """Criteria that nearly say the same, by their `correlations` [n × n], most redundant first."""
+    pairs = (
+        Redundancy(first=first + 1, second=second + 1, correlation=correlations[first][second])
+        for first, second in combinations(range(len(correlations)), 2)
+    )
+    redundant = (pair for pair in pairs if pair.correlation >= _REDUNDANT)
+    return tuple(sorted(redundant, key=lambda pair: pair.correlation, reverse=True))
+
+
 def _tables(report: EvaluationReport) -> Iterator[FigureTable]:
     """Tables narrow enough to read, each with the judge without rubrics at its end."""
     versions = [rubric for rubric in report.rubrics if not is_none(rubric)]
@@ -110,16 +120,6 @@ def _tables(report: EvaluationReport) -> Iterator[FigureTable]:
     for start in range(0, max(1, len(versions)), _RUBRICS_PER_TABLE):
         shown = (*versions[start : start + _RUBRICS_PER_TABLE], *baseline)
         yield FigureTable(rubrics=shown, rows=figure_rows(shown))
-
-
-def _redundant(rubric: RubricReport) -> Iterator[Redundancy]:
-    pairs = (
-        Redundancy(first=first + 1, second=second + 1, correlation=rubric.redundancy[first][second])
-        for first, second in combinations(range(len(rubric.redundancy)), 2)
-    )
-    yield from sorted(
-        (pair for pair in pairs if pair.correlation >= _REDUNDANT), key=lambda pair: pair.correlation, reverse=True
-    )
 
 
 def _accuracies_in_words(rubrics: Sequence[RubricReport]) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from arr.reports.evaluation import evaluation_view
+from arr.reports.learning_weights import weights_view
 from arr.reports.page import render, write_report
+from shared_schemas.autorubric import AutoRubricParameters
 from shared_schemas.jobs import Job
 from shared_schemas.learning import LearnResult
 from shared_schemas.rubrics import RubricVersion
@@ -46,6 +48,7 @@ def learning_page(job: Job, result: LearnResult, *, rubric: RubricVersion | None
         stages=tuple(_stages(result)),
         parameters=tuple(_flat(job.parameters)),
         view=None if result.report is None else evaluation_view(result.report),
+        weights=None if result.sparse is None else weights_view(result.sparse, _weighing_parameters(job)),
     )
 
 
@@ -74,6 +77,10 @@ def _stages(result: LearnResult) -> Iterator[StageRow]:
             seconds=stage.seconds,
             share=stage.seconds / whole,
         )
+
+
+def _weighing_parameters(job: Job) -> AutoRubricParameters:
+    return AutoRubricParameters.model_validate(job.parameters.get("parameters", {}))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -35,6 +35,11 @@ def nats(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f} nats"
 
 
+def weight(value: float | None) -> str:
+    """`+1.50`, `−0.25`."""
+    return NONE if value is None else f"{value:+.2f}".replace("-", "−")
+
+
 def p_value(value: float | None) -> str:
     """`0.012`, `< 0.0001`."""
     if value is None:

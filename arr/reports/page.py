@@ -22,7 +22,7 @@ def environment(*folders: Path) -> Environment:
         lstrip_blocks=True,
     )
     shown = (numbers.share, numbers.share_with_interval, numbers.points, numbers.decimal, numbers.nats)
-    for function in (*shown, numbers.interval, numbers.p_value, numbers.count, numbers.duration):
+    for function in (*shown, numbers.interval, numbers.weight, numbers.p_value, numbers.count, numbers.duration):
         made.filters[function.__name__] = function
     made.filters["called"] = called
     return made

@@ -1,12 +1,21 @@
 """Results of jobs, made up, of every shape: many rubrics, few, one; with and without log-probabilities and orders."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+from shared_schemas.autorubric import (
+    AutoRubricParameters,
+    BucketCounts,
+    LearningRound,
+    PathPoint,
+    SparseSelection,
+    WeighedCriterion,
+)
 from shared_schemas.evaluations import Anchor, CriterionReport, Estimate, EvaluationReport, ReliabilityBin, RubricReport
 from shared_schemas.evaluations import Usage as EvaluationUsage
 from shared_schemas.jobs import Job
-from shared_schemas.learning import ArrParameters, LearnRequest, LearnResult, ProposalCounts, StageCost
+from shared_schemas.learning import ArrParameters, LearnRequest, LearnResult, Method, ProposalCounts, StageCost
 from shared_schemas.rubrics import Calibration, Criterion, RubricContent, RubricIdentity, RubricVersion, Task
 
 DIGEST = f"sha256:{'ab' * 32}"
@@ -158,3 +167,77 @@ def finished_job(result: LearnResult | EvaluationReport | None, *, kind: str = "
         "result": None if result is None else result.model_dump(mode="json"),
     }
     return Job(**{**values, **changes})
+
+
+def weighed(
+    number: int, weight: float, *, stability: float | None = None, answered_share: float = 1.0
+) -> WeighedCriterion:
+    return WeighedCriterion(
+        id=f"c{number}",
+        theme=f"Theme number {number} of the set",
+        statement=f"Is object {number} of the prompt in the image, in the number and the colour that is asked for?",
+        weight=weight,
+        stability=stability,
+        answered_share=answered_share,
+    )
+
+
+def sparse_selection(*, num_kept: int = 4, num_rounds: int = 3, has_stable: bool = True) -> SparseSelection:
+    """Kept criteria c1, c2, …; two negative ones, c91 and c92; c81, stable but not kept; two dropped."""
+
+    def share(number: int) -> float | None:
+        return round(0.97 * 0.93**number, 3) if has_stable else None
+
+    kept = tuple(weighed(n, round(3.1 * 0.86**n, 4), stability=share(n)) for n in range(1, num_kept + 1))
+    negative = tuple(weighed(n, weight, stability=share(n - 90)) for n, weight in ((91, -2.1), (92, -1.7)))
+    other = weighed(81, 0.4, stability=share(5))
+    rounds = tuple(
+        LearningRound(
+            round=number,
+            num_candidates=120 + 40 * number,
+            num_new=120 if number == 0 else 40,
+            num_nonzero=30 + number,
+            num_kept=num_kept,
+            c=1.0,
+            train_accuracy=0.8 + 0.04 * number,
+            validation_accuracy=0.78 + 0.03 * min(number, 1) - 0.01 * max(0, number - 1),
+            misranked=BucketCounts(small_margin=14 - 2 * number, large_margin=20 - 4 * number, high_reward=9 - number),
+            drawn=BucketCounts(small_margin=3, large_margin=6, high_reward=2 + number)
+            if number < num_rounds - 1
+            else BucketCounts(small_margin=0, large_margin=0, high_reward=0),
+            num_worn_out=number,
+        )
+        for number in range(num_rounds)
+    )
+    path = tuple(_point_of_path(10 ** (step / 6 - 2), (*kept, *negative, other)) for step in range(18))
+    return SparseSelection(
+        rounds=rounds,
+        best_round=min(1, num_rounds - 1),
+        path=path,
+        kept=kept,
+        negative=negative,
+        stable=(*(one.model_copy(update={"weight": 1.5}) for one in kept[:3]), other) if has_stable else None,
+        stable_accuracy=0.79 if has_stable else None,
+        dropped=(weighed(71, 0.0, answered_share=0.41), weighed(72, 0.0, answered_share=0.0)),
+        redundancy=tuple(
+            tuple(
+                1.0 if row == column else round(0.9 * math.cos(1.7 * (row - column)), 3) for column in range(num_kept)
+            )
+            for row in range(num_kept)
+        ),
+        num_pairs=212,
+        num_rows_left_out=3,
+    )
+
+
+def _point_of_path(c: float, criteria: Sequence[WeighedCriterion]) -> PathPoint:
+    """Each weight begins at a strength of its own, and is its criterion's at C = 1."""
+    sizes = {one.id: abs(one.weight) + math.log10(c) * abs(one.weight) ** 0.5 for one in criteria}
+    weights = {one.id: math.copysign(sizes[one.id], one.weight) for one in criteria if sizes[one.id] > 0}
+    loss = 0.45 + 0.06 * math.log10(c / 2.5) ** 2
+    return PathPoint(c=round(c, 6), num_nonzero=3 * len(weights), weights=weights, loss=loss, standard_error=0.02)
+
+
+def weighing_job(result: LearnResult, **changes: Any) -> Job:
+    request = LearnRequest(dataset=7, method=Method.AUTORUBRIC_T2I, parameters=AutoRubricParameters())
+    return finished_job(result, **{"parameters": {"name": "shapes", **request.model_dump(mode="json")}, **changes})
