@@ -37,6 +37,8 @@ class Pinned:
 
     rubric: RubricIdentity
     judge: JudgeIdentity
+    mode: Mode
+    """How: the recipe's word, or else the rubric set's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,13 +133,20 @@ class RewardSource:
         return self._client.reward(
             groups,
             rubric=self.pinned.rubric,
-            mode=self._config.mode,
-            reward=_scheme(self._config, num_candidates=max(len(group.candidates) for group in groups)),
+            mode=self.pinned.mode,
+            reward=self._scheme(num_candidates=max(len(group.candidates) for group in groups)),
             tie_margin=self._config.tie_margin,
             tie_score=self._config.tie_score,
             run=Run(id=self._run_id, step=step),
             deadline_seconds=self._config.deadline_seconds,
         )
+
+    def _scheme(self, *, num_candidates: int) -> RewardScheme:
+        """How these groups are rewarded: what the recipe says, or what suits how they are judged and their size."""
+        config = self._config
+        compared = Scheme.BINARY if num_candidates == 2 else Scheme.RANK
+        usual = Scheme.SCORE if self.pinned.mode is Mode.POINTWISE else compared
+        return RewardScheme(scheme=config.scheme or usual, preferred=config.preferred, dispreferred=config.dispreferred)
 
     def _answer(self, future: Future[RewardResult]) -> RewardResult:
         try:
@@ -166,17 +175,11 @@ class RewardSource:
             )
 
 
-def _scheme(config: RewardConfig, *, num_candidates: int) -> RewardScheme:
-    """How these groups are rewarded: what the recipe says, or what suits their size."""
-    usual = Scheme.BINARY if num_candidates == 2 else Scheme.RANK
-    scheme = config.scheme or (Scheme.SCORE if config.mode is Mode.POINTWISE else usual)
-    return RewardScheme(scheme=scheme, preferred=config.preferred, dispreferred=config.dispreferred)
-
-
 def _pin(config: RewardConfig) -> Pinned:
     try:
         with RewardClient(config.url, api_key=os.environ.get(API_KEY)) as client:
             readiness, rubric = client.readiness(), client.resolve_rubric(config.rubric)
+            mode = config.mode or _mode_of(rubric, client)
     except (RewardClientError, ValueError) as error:  # the client's word for what is no URL, or no key
         raise ConfigError(f"reward.url {config.url}, rubric {config.rubric!r}: {error}") from error
     if readiness.judge is None:
@@ -186,4 +189,11 @@ def _pin(config: RewardConfig) -> Pinned:
             "the reward service judges with its built-in pixel judge, which is not a preference model; point it at "
             "a vision-language model (ARR_JUDGE_URLS), or set reward.allow_pixel_judge = true"
         )
-    return Pinned(rubric=rubric, judge=readiness.judge)
+    return Pinned(rubric=rubric, judge=readiness.judge, mode=mode)
+
+
+def _mode_of(rubric: RubricIdentity, client: RewardClient) -> Mode:
+    """The set's own mode; without rubrics there are only pairs to compare."""
+    if rubric.name is None or rubric.version is None:
+        return Mode.PAIRWISE
+    return client.get_rubric(rubric.name, rubric.version).content.mode

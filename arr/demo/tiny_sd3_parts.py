@@ -21,7 +21,7 @@ from arr.demo.tiny_parts import (
 
 
 def random_sd3_pipeline(seed: int) -> StableDiffusion3Pipeline:
-    """Put it together from randomly initialised parts, 1 M parameters, without touching the global RNG."""
+    """Put it together from randomly initialised parts, 1.5 M parameters, without touching the global RNG."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tokenizer, t5_words = clip_tokenizer(), t5_tokenizer()

@@ -44,7 +44,8 @@ def test_three_preferences_alone_move_the_model_towards_what_is_preferred() -> N
     for _ in range(50):
         old_mean = mean.detach().clone()
         samples_PG = old_mean + torch.randn(16, 2, generator=source)
-        advantages = group_advantages(_prefer_larger(samples_PG, tie_margin=0.1), baseline="group", scale="none", clip=5.0)
+        rewards_PG = _prefer_larger(samples_PG, tie_margin=0.1)
+        advantages = group_advantages(rewards_PG, baseline="group", scale="none", clip=5.0)
         samples_BND = samples_PG.flatten()[:, None, None]
         new_mean_BND = mean.expand_as(samples_BND)
         inputs = LossInputs(

@@ -10,12 +10,13 @@ import torch
 from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reward_client import CandidateGroup
+from reward_client import CandidateGroup, RewardClient
 from services.reward_api.api_keys import KeyFile
 from services.reward_api.app import create_app
 from services.reward_api.settings import Settings
 from shared_schemas import access
 from shared_schemas.reward import Status
+from shared_schemas.rubrics import Criterion, Mode, RubricContent, Task
 from trainer.config import RewardConfig
 from trainer.errors import ConfigError, RewardsUnavailable, SelfCheckError
 from trainer.policies.encoded_prompts import TextConditioning
@@ -73,6 +74,33 @@ def test_the_same_failure_in_a_step_stops_the_run(off_topic_url: str) -> None:
 def test_a_probe_that_is_judged_is_an_answer(serve: Callable[[ASGIApp], str], tmp_path: Path) -> None:
     with _source(serve(create_app(Settings(data_dir=tmp_path)))) as rewards:
         assert rewards.probe(GROUP).status is not Status.FAILED
+
+
+def _published(url: str, mode: Mode) -> RewardSource:
+    """A source on a set of that mode, under a recipe that leaves mode and scheme open."""
+    criterion = Criterion(id="bright", theme="Brightness", tips=("The image is bright.",), weight=2.0)
+    with RewardClient(url) as client:
+        client.publish_rubric("bright", RubricContent(task=Task.T2I, mode=mode, criteria=(criterion,)))
+    config = RewardConfig(url=url, rubric="bright", allow_pixel_judge=True, deadline_seconds=60)
+    return RewardSource(config, run_id="test", num_threads=2)
+
+
+def test_a_pointwise_set_is_paid_by_score_where_the_recipe_says_nothing(
+    serve: Callable[[ASGIApp], str], tmp_path: Path
+) -> None:
+    with _published(serve(create_app(Settings(data_dir=tmp_path))), Mode.POINTWISE) as rewards:
+        result = rewards.probe(GROUP)
+    assert result.scores is not None
+    assert result.rewards == result.scores  # weight × p(yes), not ranks
+    assert result.scores[1] > 1.9
+    assert result.scores[0] < 0.1
+
+
+def test_a_pairwise_set_is_paid_by_rank_where_the_recipe_says_nothing(
+    serve: Callable[[ASGIApp], str], tmp_path: Path
+) -> None:
+    with _published(serve(create_app(Settings(data_dir=tmp_path))), Mode.PAIRWISE) as rewards:
+        assert rewards.probe(GROUP).rewards == (-1.0, 1.0)
 
 
 def test_a_service_with_keys_wants_the_one_in_the_environment(

@@ -1,0 +1,1 @@
+"""A weighted rubric set is learned from labelled pairs, and a tiny Stable Diffusion 3 from its scores."""
