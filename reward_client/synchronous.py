@@ -92,7 +92,8 @@ class RewardClient:
 
         `rubric` is a reference, what `resolve_rubric` made of one, or the content of a set itself. `mode` none = the
         rubric set's own; `reward` none = the service's choice for the mode. `tie_margin` is in nats, for pairs (none =
-        the service's default), `tie_score` in scores from 0 to 1, for single pictures (none = only equal ones tie).
+        the service's default), `tie_score` in scores, for single pictures (none = the calibrated width, or only equal
+        ones tie).
         What is not judged within `deadline_seconds` comes back as a failed group.
 
         Raises `ValueError` or `TypeError` for a picture, group or option that cannot be sent.

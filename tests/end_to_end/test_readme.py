@@ -18,17 +18,17 @@ ROOT = Path(__file__).parents[2]
 
 
 def _commands() -> list[str]:
-    """Every `arr` command of the README's shell blocks, without those that start a server, comments cut off."""
+    """Every command of the README's shell blocks but `make` and those that start a server, comments cut off."""
     blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if ".venv/bin/arr" in line and "arr serve" not in line]
+    return [line for line in lines if ".venv/bin/" in line and "arr serve" not in line]
 
 
 @pytest.fixture(scope="module")
 def after_the_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory as `make demo` leaves it, with the pre-training left out."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("arr", "trainer"):
+    for name in ("arr", "examples", "trainer"):
         (folder / name).symlink_to(ROOT / name)
     build_random_tiny_flux(folder / ".arr" / "demo" / f"tiny-flux-{fingerprint()}-seed-0")
     ensure_ground_truth(folder / ".arr" / "demo")
@@ -53,9 +53,11 @@ def test_every_command_of_the_readme_works_as_written(after_the_demo: Path, serv
     recipe = after_the_demo / "demo_out" / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("http://127.0.0.1:8080", service.url))
     for command in _commands():
-        arguments = shlex.split(command.replace(".venv/bin/arr", f"{sys.executable} -m arr.main"))
+        ours = command.replace(".venv/bin/arr", ".venv/bin/python -m arr.main").replace(
+            ".venv/bin/python", sys.executable
+        )
         finished = subprocess.run(
-            arguments,
+            shlex.split(ours),
             capture_output=True,
             text=True,
             timeout=200,
