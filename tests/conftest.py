@@ -6,6 +6,7 @@ two cores run many times slower than with one.
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # how long an example takes is the machine's business
 hypothesis.settings.load_profile("unhurried")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script; processes would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch; child processes inherit it
 
