@@ -36,14 +36,14 @@ class PostgresServer:
         """Make the files of a new cluster."""
         options = ["-U", _USER, "-A", "trust", "-N", "-E", "UTF8"]
         command: list[str | Path] = [self._binaries / "initdb", "-D", self._folder / "data", *options]
-        subprocess.run(command, check=True, capture_output=True, user=_owner())
+        subprocess.run(command, check=True, capture_output=True, user=_owner(), cwd=self._folder)
 
     def start(self) -> None:
         """Return when it takes connections."""
         address = ["-h", "", "-k", str(self._folder)]
         command: list[str | Path] = [self._binaries / "postgres", "-D", self._folder / "data", *address, *_QUICK]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, user=_owner())
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, user=_owner(), cwd=self._folder)
         deadline = time.monotonic() + 30
         while True:
             try:
