@@ -7,7 +7,6 @@ The one rule: a question that has failed is a `JudgeFailure` in its place, and n
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -19,6 +18,7 @@ from services.judging.verdicts import p_yes
 from services.rubric_worker.desk import Desk
 from services.rubric_worker.evaluation.injection import with_writing
 from services.rubric_worker.evaluation.opinions import Outcome, opinion_by_scores, opinion_on_pair
+from services.rubric_worker.failure_budget import FailureBudget
 from services.rubric_worker.job_kinds import JobFailedError
 from services.rubric_worker.labelled_pairs import ImagePair
 from services.rubric_worker.pictures import Pictures
@@ -68,26 +68,6 @@ class Spent:
         self.tokens += cost.prompt_tokens + cost.completion_tokens
 
 
-class FailureBudget:
-    """How much may fail before an evaluation gives up."""
-
-    def __init__(self, num_items: int, *, max_share: float) -> None:
-        self._num_items = num_items
-        self._max_share = max_share
-        self._failures: Counter[str] = Counter()
-
-    def note(self, failure: JudgeFailure) -> None:
-        """One more has failed. Raises `JobFailedError` (`too-many-failures`) when that is too many."""
-        self._failures[failure.type.value] += 1
-        num_failed = self._failures.total()
-        if num_failed > self._max_share * self._num_items:
-            raise JobFailedError(
-                EvaluationFailure.TOO_MANY_FAILURES,
-                f"{num_failed} of {self._num_items} questions have failed, the last because {failure.detail}",
-                evidence={"failures": dict(self._failures)},
-            )
-
-
 class Asking:
     """Asks by one rubric set. `on_done` is called after each question."""
 
@@ -114,12 +94,14 @@ class Asking:
 
     async def opinions(self, pairs: Sequence[ImagePair], *, max_failed_share: float) -> list[Outcome]:
         """One outcome per pair. Raises `JobFailedError` (`too-many-failures`, `judge-unavailable`, `dataset-gone`)."""
-        budget = FailureBudget(self.num_questions(pairs), max_share=max_failed_share)
+        budget = FailureBudget(self.num_questions(pairs), max_share=max_failed_share, what="questions")
         if not is_scored(self._content):
             return await each(pairs, lambda pair: self._compare(pair, budget), at_once=AT_ONCE)
         self._ratings = await self._rate_all(pairs, budget)
         outcomes = [self._opinion_by_scores(*self._known_ratings(pair)) for pair in pairs]
-        of_pairs = FailureBudget(len(pairs), max_share=max_failed_share)  # a failed image may be in several
+        of_pairs = FailureBudget(
+            len(pairs), max_share=max_failed_share, what="pairs"
+        )  # a failed image may be in several
         for outcome in outcomes:
             if isinstance(outcome, JudgeFailure):
                 of_pairs.note(outcome)

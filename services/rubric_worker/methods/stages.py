@@ -16,7 +16,7 @@ from services.judging.chat_messages import ChatMessage
 from services.judging.questions import JudgeFailure
 from services.judging.writing import Assignment
 from services.rubric_worker.desk import Desk
-from services.rubric_worker.methods.arr.budget import FailureBudget
+from services.rubric_worker.failure_budget import FailureBudget
 from services.rubric_worker.methods.arr.opinions import Opinions
 from services.rubric_worker.pictures import Pictures
 from services.rubric_worker.running_job import RunningJob
