@@ -33,15 +33,15 @@ class RunState:
     """Optimizer steps done."""
     recipe: dict[str, Any]
     """The part of the configuration that shapes the result."""
-    prompts_digest: str
+    data_digest: str
     rubric_digest: str
     judge_fingerprint: str
 
     def refuse_other(self, other: "RunState") -> None:
         """Raise `ConfigError` when `other` would not continue this run."""
         self.refuse_other_recipe(other.recipe)
-        if self.prompts_digest != other.prompts_digest:
-            raise ConfigError(f"{_OTHER_RUN} was trained on other prompts; {_WAY_OUT}")
+        if self.data_digest != other.data_digest:
+            raise ConfigError(f"{_OTHER_RUN} was trained on other data; {_WAY_OUT}")
         if self.rubric_digest != other.rubric_digest:
             raise ConfigError(f"{_OTHER_RUN} was rewarded by another rubric version; {_WAY_OUT}")
         if self.judge_fingerprint != other.judge_fingerprint:

@@ -13,8 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from shared_schemas.reward import MAX_PAIRWISE_CANDIDATES, Scheme
 from shared_schemas.rubrics import Mode, RubricReference
 from trainer.errors import ConfigError
+from trainer.presets import Preset, under_recipe
 
 RUNTIME_KEYS: dict[str, bool | set[str]] = {
+    "preset": True,
     "output_dir": True,
     "steps": True,
     "num_threads": True,
@@ -90,6 +92,9 @@ class RolloutConfig(Section):
     """Noise level of the sampler; usual are 0.9 for `cps`, 0.3 for `dance` and 0.7 for `flow`."""
     same_initial_noise: bool = True
     """Candidates of one prompt start from the same noise and part along the way."""
+    window: Positive | None = None
+    """Stochastic steps in a row, the others being deterministic; where they begin is drawn anew for every training
+    step, the same for all groups. Empty = all steps but the last."""
 
     @model_validator(mode="after")
     def _micro_batches_are_equal(self) -> Self:
@@ -145,7 +150,10 @@ class LossConfig(Section):
     clip_range: Annotated[float, Field(gt=0.0)] = 1e-3
     """ε of the clipped ratio."""
     kl_weight: Annotated[float, Field(ge=0.0)] = 0.0
-    """β of the exact Gaussian KL to the adapter-off model."""
+    """β of the KL to the adapter-off model."""
+    kl: Literal["gaussian", "log_ratio"] = "gaussian"
+    """`gaussian` is exact and pulls back. `log_ratio`, log p − log p_ref of the samples, has the same mean but a mean
+    gradient of zero: it adds noise and no pull. It is what was published, and here for the preset `paper`."""
     advantage_clip: Annotated[float, Field(gt=0.0)] = 5.0
     """Advantages are clipped to ± this."""
     baseline: Literal["none", "group"] = "group"
@@ -195,6 +203,8 @@ class EvaluationConfig(Section):
 class TrainConfig(Section):
     """A training run."""
 
+    preset: Preset = "default"
+    """Values to start from; the recipe's own win. `paper`: as published (arXiv 2605.08354), for this family."""
     output_dir: Path
     """Everything the run writes goes here; starting again with the same directory resumes."""
     seed: int = 0
@@ -212,6 +222,22 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_fills_what_the_recipe_leaves_open(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("model"), dict):
+            return values
+        family = values["model"].get("family", ModelConfig.model_fields["family"].default)
+        return under_recipe(str(values.get("preset", "default")), values, family=str(family))
+
+    @model_validator(mode="after")
+    def _the_window_fits_the_steps(self) -> Self:
+        stochastic = self.model.num_inference_steps - 1  # the last step is deterministic in every sampler
+        if self.rollout.window is not None and self.rollout.window > stochastic:
+            steps, window = self.model.num_inference_steps, self.rollout.window
+            raise ValueError(f"of {steps} denoising steps {stochastic} can be stochastic; rollout.window is {window}")
+        return self
 
     @model_validator(mode="after")
     def _the_scheme_fits_the_group(self) -> Self:

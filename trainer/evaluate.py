@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,15 +16,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from reward_client import CandidateGroup
 from shared_schemas.reward import GroupResult, Status
 from trainer.config import EvaluationConfig
-from trainer.data import generator
+from trainer.data import Example, generator
 from trainer.errors import RewardsUnavailable
 from trainer.files import write_whole
 from trainer.policies.base import Policy
 from trainer.records import EvaluationRecord, WinRate, mean_of_known
-from trainer.rewards import RewardSource
+from trainer.rewards import RewardSource, candidate_group
 from trainer.rollout import sample_deterministic
 
 _BATCH = 36
@@ -36,9 +35,9 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One fixed (prompt, noise)."""
+    """One fixed (example, noise)."""
 
-    prompt: str
+    example: Example
     noise: int
     is_held_out: bool
 
@@ -52,18 +51,18 @@ class Evaluator:
         rewards: RewardSource,
         config: EvaluationConfig,
         *,
-        prompts: Sequence[str],
-        trained_prompts: Sequence[str],
+        examples: Sequence[Example],
+        trained_examples: Sequence[Example],
         directory: Path,
     ) -> None:
         self._policy = policy
         self._rewards = rewards
         self._config = config
         self._directory = directory
-        trained = set(trained_prompts)
+        trained = set(trained_examples)
         self._samples = [
-            Sample(prompt=prompt, noise=noise, is_held_out=prompt not in trained)
-            for prompt in prompts
+            Sample(example=example, noise=noise, is_held_out=example not in trained)
+            for example in examples
             for noise in range(config.images_per_prompt)
         ]
         self._base_B3HW: Tensor | None = None
@@ -100,7 +99,7 @@ class Evaluator:
         batches = []
         for samples in _chunks(self._samples):
             noises = torch.stack([self._noise(sample) for sample in samples]).to(self._policy.device)
-            conditioning = self._policy.conditioning([sample.prompt for sample in samples])
+            conditioning = self._policy.conditioning([sample.example for sample in samples])
             batches.append(sample_deterministic(self._policy, noises, conditioning))
         return torch.cat(batches)
 
@@ -111,7 +110,7 @@ class Evaluator:
 
     def _judge(self, tuned_B3HW: Tensor, base_B3HW: Tensor, step: int) -> tuple[GroupResult, ...]:
         groups = [
-            CandidateGroup(id=f"evaluation-{step}-{index}", prompt=sample.prompt, candidates=(tuned, base))
+            candidate_group(sample.example, (tuned, base), id_=f"evaluation-{step}-{index}")
             for index, (sample, tuned, base) in enumerate(zip(self._samples, tuned_B3HW, base_B3HW, strict=True))
         ]
         pending = [self._rewards.post_groups(batch, step=step) for batch in _chunks(groups)]
@@ -120,7 +119,15 @@ class Evaluator:
     def _save_verdicts(self, results: Sequence[GroupResult], name: str) -> None:
         """One JSON line per pair, in the order of the grid's cells; in each, candidate 0 is the tuned image."""
         lines = [
-            json.dumps(asdict(sample) | {"result": result.model_dump(mode="json")}) + "\n"
+            json.dumps(
+                {
+                    "prompt": sample.example.prompt,
+                    "noise": sample.noise,
+                    "is_held_out": sample.is_held_out,
+                    "result": result.model_dump(mode="json"),
+                }
+            )
+            + "\n"
             for sample, result in zip(self._samples, results, strict=True)
         ]
         write_whole(self._directory / f"{name}.jsonl", "".join(lines).encode())

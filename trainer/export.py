@@ -52,7 +52,7 @@ def export_run(config: TrainConfig, output: Path, *, rubric: RubricText | None =
         raise ConfigError(f"{rubric.reference} is not what the run was rewarded by; name that version in reward.rubric")
     if output.exists() and not (output / "adapter_config.json").exists():
         raise ConfigError(f"{output} exists and is not an adapter; choose another directory")
-    policy = load_policy(config, prompts=(), device=torch.device("cpu"))
+    policy = load_policy(config, examples=(), device=torch.device("cpu"))
     policy.load_adapter_state(checkpoint.adapter)
     draft = output.with_name(f".{output.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)

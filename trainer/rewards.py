@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from reward_client import CandidateGroup, RewardClient, RewardClientError, RewardResult
@@ -21,6 +22,7 @@ from reward_client.retries import RetryPolicy
 from shared_schemas.reward import GroupResult, JudgeIdentity, RewardScheme, Run, Scheme, Status
 from shared_schemas.rubrics import Mode, RubricIdentity
 from trainer.config import RewardConfig
+from trainer.data import Example
 from trainer.errors import ConfigError, RewardsUnavailable
 from trainer.rollout import Rollout
 
@@ -80,11 +82,11 @@ class RewardSource:
 
     def post(self, rollout: Rollout, *, step: int) -> Future[RewardResult]:
         """Ask for the rewards of a micro-batch; returns at once."""
-        num_groups = len(rollout.prompts)
+        num_groups = len(rollout.examples)
         images_PG3HW = rollout.images_B3HW.reshape(num_groups, -1, *rollout.images_B3HW.shape[1:])
         groups = [
-            CandidateGroup(id=group_id, prompt=prompt, candidates=tuple(images))
-            for group_id, prompt, images in zip(rollout.group_ids, rollout.prompts, images_PG3HW, strict=True)
+            candidate_group(example, tuple(images), id_=group_id)
+            for group_id, example, images in zip(rollout.group_ids, rollout.examples, images_PG3HW, strict=True)
         ]
         return self.post_groups(groups, step=step)
 
@@ -95,11 +97,12 @@ class RewardSource:
         Thread(target=self._fulfil, args=(future, tuple(groups), step), name="rewards", daemon=True).start()
         return future
 
-    def probe(self, group: CandidateGroup) -> GroupResult:
+    def probe(self, example: Example, candidates: Sequence[Tensor]) -> GroupResult:
         """Have one group judged beside all steps: that it was not is an answer here, whatever the budget of a step.
 
         Raises `RewardsUnavailable` when the service gave no answer, or another rubric or judge did.
         """
+        group = candidate_group(example, candidates, id_="probe")
         (result,) = self._answer(self.post_groups([group], step=0)).results
         return result
 
@@ -173,6 +176,12 @@ class RewardSource:
                 f"(reward.max_failed_fraction = {self._config.max_failed_fraction}); the last reason: "
                 f"{errors[-1].type}: {errors[-1].detail}"
             )
+
+
+def candidate_group(example: Example, candidates: Sequence[Tensor], *, id_: str) -> CandidateGroup:
+    """What is asked about `candidates` (each [3, H, W]): for edits, beside the picture before."""
+    source = Image.open(example.sources[0].path) if example.sources else None
+    return CandidateGroup(example.prompt, tuple(candidates), source=source, id=id_)
 
 
 def _pin(config: RewardConfig) -> Pinned:

@@ -1,6 +1,6 @@
-"""Sampling: from prompts to candidates with everything that the update needs to know about how they came to be.
+"""Sampling: from examples to candidates with everything that the update needs to know about how they came to be.
 
-Shape suffixes: P prompts, G candidates per prompt, B = P·G candidates (a prompt's candidates are neighbours), N tokens,
+Shape suffixes: P groups, G candidates per group, B = P·G candidates (a group's candidates are neighbours), N tokens,
 D channels, T denoising steps, S stochastic ones among them.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainer.algorithms.sde import STEP_RULES, StepRule, Transition
 from trainer.config import RolloutConfig
-from trainer.data import generator
+from trainer.data import Example, generator
 from trainer.errors import TrainingDiverged
 from trainer.policies.base import Conditioning, Policy
 
@@ -38,8 +38,8 @@ class Rollout:
 
     group_ids: tuple[str, ...]
     """P ids, unique in the run."""
-    prompts: tuple[str, ...]
-    """P prompts."""
+    examples: tuple[Example, ...]
+    """P examples."""
     conditioning: Conditioning
     """B rows."""
     steps: tuple[StochasticStep, ...]
@@ -55,21 +55,22 @@ class Rollout:
 
 @torch.no_grad()
 def sample_rollout(
-    policy: Policy, prompts: Sequence[str], *, config: RolloutConfig, seed: int, step: int, first_group: int
+    policy: Policy, examples: Sequence[Example], *, config: RolloutConfig, seed: int, step: int, first_group: int
 ) -> Rollout:
-    """Sample G candidates for each of P prompts in one batched forward per denoising step.
+    """Sample G candidates for each of P examples in one batched forward per denoising step.
 
     All noise comes from (seed, step, group), so neither the micro-batching nor a restart changes a sample. Raises
     `TrainingDiverged` when an image is not finite.
     """
-    groups = range(first_group, first_group + len(prompts))
+    groups = range(first_group, first_group + len(examples))
     generators = [generator(seed, "rollout", step, group) for group in groups]
-    conditioning = policy.conditioning([prompt for prompt in prompts for _ in range(config.candidates)])
+    conditioning = policy.conditioning([example for example in examples for _ in range(config.candidates)])
     latents_BND = _initial_noise(policy, generators, config).to(policy.device)
-    rule = STEP_RULES[config.step]
+    rule, window = STEP_RULES[config.step], stochastic_window(config, len(policy.sigmas) - 1, seed=seed, step=step)
     steps = []
     for index in range(len(policy.sigmas) - 1):
-        transition = _transition(policy, rule, latents_BND, index, conditioning, config.eta)
+        eta = config.eta if index in window else 0.0
+        transition = _transition(policy, rule, latents_BND, index, conditioning, eta)
         next_latents_BND = transition.mean_BND
         if transition.is_stochastic:
             noise_BND = _noise(generators, config.candidates, policy.latent_shape).to(policy.device)
@@ -86,11 +87,24 @@ def sample_rollout(
         latents_BND = next_latents_BND
     return Rollout(
         group_ids=tuple(f"{step}-{group}" for group in groups),
-        prompts=tuple(prompts),
+        examples=tuple(examples),
         conditioning=conditioning,
         steps=tuple(steps),
         images_B3HW=_images(policy, latents_BND),
     )
+
+
+def stochastic_window(config: RolloutConfig, num_steps: int, *, seed: int, step: int) -> range:
+    """Which of T denoising steps may be stochastic in this training step.
+
+    One window for all groups, a function of (seed, step) alone: candidates that are compared, on whatever process and
+    in whatever micro-batch, were sampled alike, and a micro-batch is updated in `window` forward passes. The last step
+    is never stochastic.
+    """
+    stochastic = num_steps - 1
+    width = stochastic if config.window is None else config.window
+    first = int(torch.randint(stochastic - width + 1, (), generator=generator(seed, "window", step)))
+    return range(first, first + width)
 
 
 @torch.no_grad()

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from reward_client import CandidateGroup
 from shared_schemas.reward import Status
 from trainer.algorithms.sde import gaussian_kl, gaussian_log_ratio
 from trainer.config import TrainConfig
+from trainer.data import Example
 from trainer.errors import SelfCheckError
 from trainer.policies.base import Policy
 from trainer.policies.lora import trainable_parameters
@@ -29,11 +29,11 @@ _PERTURBATION = 0.02
 """Standard deviation of the noise that is added to the adapter for a moment."""
 
 
-def check_policy(policy: Policy, config: TrainConfig, *, prompts: tuple[str, ...], is_fresh: bool) -> Rollout:
+def check_policy(policy: Policy, config: TrainConfig, *, examples: tuple[Example, ...], is_fresh: bool) -> Rollout:
     """Check sampling, ratios, reference and KL on one micro-batch; returns it. Leaves the policy as it was."""
     size = config.rollout.prompts_per_step // config.rollout.micro_batches
-    rollout = sample_rollout(policy, prompts[:size], config=config.rollout, seed=config.seed, step=0, first_group=0)
-    _check_images(policy, rollout.prompts[0], config)
+    rollout = sample_rollout(policy, examples[:size], config=config.rollout, seed=config.seed, step=0, first_group=0)
+    _check_images(policy, rollout.examples[0], config)
     _check_ratio(policy, rollout, config)
     if is_fresh:
         _check_fresh_kl(policy, rollout, config)
@@ -46,16 +46,15 @@ def check_judge(rewards: RewardSource, rollout: Rollout) -> None:
 
     Raises `SelfCheckError` with the judge's reason, or `RewardsUnavailable` when the service did not answer.
     """
-    group = CandidateGroup(id="probe", prompt=rollout.prompts[0], candidates=tuple(rollout.images_B3HW[:2]))
-    result = rewards.probe(group)
+    result = rewards.probe(rollout.examples[0], tuple(rollout.images_B3HW[:2]))
     if result.status is Status.FAILED and result.error is not None:
         raise SelfCheckError(f"the judge did not judge the probe pair: {result.error.type}: {result.error.detail}")
 
 
-def _check_images(policy: Policy, prompt: str, config: TrainConfig) -> None:
+def _check_images(policy: Policy, example: Example, config: TrainConfig) -> None:
     latents = torch.randn(1, *policy.latent_shape, generator=torch.Generator().manual_seed(0))
     latents = latents.to(policy.device)
-    conditioning = policy.conditioning([prompt])
+    conditioning = policy.conditioning([example])
     ours = sample_deterministic(policy, latents, conditioning)
     theirs = policy.pipeline_images(latents, conditioning).cpu()
     _expect_below(

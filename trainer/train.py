@@ -16,11 +16,10 @@ from pathlib import Path
 import torch
 
 from reward_client import RewardResult
-from shared_schemas.rubrics import json_digest
 from trainer.algorithms.advantages import Advantages, group_advantages
 from trainer.checkpoint import Checkpoint, CheckpointStore, RunState
 from trainer.config import TrainConfig
-from trainer.data import PromptSampler, read_prompts
+from trainer.data import ExampleSampler, data_digest, read_examples
 from trainer.distributed import Runtime
 from trainer.errors import RewardsUnavailable, TrainingDiverged
 from trainer.evaluate import Evaluator
@@ -74,28 +73,28 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, monitors: Sequence[Monitor], stack: ExitStack) -> None:
         self._config = config
-        self._prompts = read_prompts(config.data.prompts)
-        evaluated = read_prompts(config.evaluation.prompts) if config.evaluation.prompts else ()
+        self._examples = read_examples(config.data.prompts)
+        evaluated = read_examples(config.evaluation.prompts) if config.evaluation.prompts else ()
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
         self._runtime = Runtime()
         self._rewards = stack.enter_context(
             RewardSource(config.reward, run_id=_run_id(config.output_dir), num_threads=config.rollout.micro_batches)
         )
-        self._policy = load_policy(config, prompts=(*self._prompts, *evaluated), device=self._runtime.device)
+        self._policy = load_policy(config, examples=(*self._examples, *evaluated), device=self._runtime.device)
         self._parameters = lora.trainable_parameters(self._policy.transformer)
         self._optimizer = torch.optim.AdamW(
             self._parameters, lr=config.optimizer.learning_rate, weight_decay=config.optimizer.weight_decay
         )
-        self._sampler = PromptSampler(self._prompts, seed=config.seed)
+        self._sampler = ExampleSampler(self._examples, seed=config.seed)
         self._store = CheckpointStore(config.output_dir / "checkpoints", keep=config.checkpoint.keep)
         self._monitor = Monitors([JsonlMonitor(config.output_dir / "metrics.jsonl"), *monitors])
         self._evaluator = Evaluator(
             self._policy,
             self._rewards,
             config.evaluation,
-            prompts=evaluated,
-            trained_prompts=self._prompts,
+            examples=evaluated,
+            trained_examples=self._examples,
             directory=config.output_dir / "evaluations",
         )
         self._step = 0
@@ -114,8 +113,8 @@ class Trainer:
 
     def check(self) -> None:
         """The self-check at the start of every run."""
-        prompts = self._sampler.batch(self._step, self._config.rollout.prompts_per_step)
-        rollout = check_policy(self._policy, self._config, prompts=prompts, is_fresh=self._step == 0)
+        examples = self._sampler.batch(self._step, self._config.rollout.prompts_per_step)
+        rollout = check_policy(self._policy, self._config, examples=examples, is_fresh=self._step == 0)
         check_judge(self._rewards, rollout)
 
     def run(self, should_stop: Callable[[], bool]) -> Outcome:
@@ -170,13 +169,13 @@ class Trainer:
     def _sample(self) -> tuple[list[Rollout], list[Future[RewardResult]]]:
         """Each micro-batch is posted for reward as soon as it is decoded, while the next one is sampled."""
         config = self._config.rollout
-        prompts = self._sampler.batch(self._step, config.prompts_per_step)
+        examples = self._sampler.batch(self._step, config.prompts_per_step)
         size = config.prompts_per_step // config.micro_batches
         rollouts, pending = [], []
         for first in range(0, config.prompts_per_step, size):
             rollout = sample_rollout(
                 self._policy,
-                prompts[first : first + size],
+                examples[first : first + size],
                 config=config,
                 seed=self._config.seed,
                 step=self._step,
@@ -215,7 +214,7 @@ class Trainer:
         return RunState(
             step=self._step,
             recipe=self._config.shaping_values(),
-            prompts_digest=json_digest(self._prompts),
+            data_digest=data_digest(self._examples),
             rubric_digest=self._rewards.pinned.rubric.digest,
             judge_fingerprint=self._rewards.pinned.judge.fingerprint,
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 from trainer.algorithms.advantages import Advantages
 from trainer.algorithms.losses import LossInputs, LossOutputs, rpo_loss
 from trainer.algorithms.sde import gaussian_kl, gaussian_log_ratio
-from trainer.config import TrainConfig
+from trainer.config import LossConfig, TrainConfig
 from trainer.policies.base import Policy
 from trainer.records import UpdateRecord
 from trainer.rollout import Rollout, StochasticStep, mean_of_step
@@ -109,10 +109,17 @@ def _loss_inputs(
     if config.loss.kl_weight > 0:
         with torch.no_grad(), policy.adapter_off():
             reference_BND = mean_of_step(policy, step, rollout.conditioning, config.rollout)
-        kl_B = gaussian_kl(mean_BND, reference_BND, step.std, reduction=reduction)
+        kl_B = _kl(step, mean_BND, reference_BND, config=config.loss)
     return LossInputs(
         log_ratio_B=gaussian_log_ratio(step.next_latents_BND, mean_BND, step.mean_BND, step.std, reduction=reduction),
         advantages_B=advantages_B.to(device),
         mask_B=mask_B.to(device),
         kl_B=kl_B,
     )
+
+
+def _kl(step: StochasticStep, mean_BND: Tensor, reference_BND: Tensor, *, config: LossConfig) -> Tensor:
+    """What β weighs, [B]. Of the two only the exact KL pulls: E[∇ log p] = 0 under p."""
+    if config.kl == "log_ratio":
+        return gaussian_log_ratio(step.next_latents_BND, mean_BND, reference_BND, step.std, reduction=config.reduction)
+    return gaussian_kl(mean_BND, reference_BND, step.std, reduction=config.reduction)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from shared_schemas.rubrics import RubricContent
 from trainer.config import TrainConfig
+from trainer.data import Example
 from trainer.errors import ConfigError
 from trainer.export import RubricText, export_run, usage_lines
 from trainer.policies import load_policy
@@ -59,7 +60,7 @@ def test_a_fresh_process_draws_the_trainers_image_whichever_way_it_loads(
     trained: TrainConfig, tiny_flux: Path, tmp_path: Path
 ) -> None:
     adapter = export_run(trained, tmp_path / "adapter")
-    policy = load_policy(trained, prompts=["a red circle"], device=torch.device("cpu"))
+    policy = load_policy(trained, examples=[Example("a red circle")], device=torch.device("cpu"))
     policy.load_adapter_state(
         {
             name.removeprefix("base_model.model."): value
@@ -68,7 +69,7 @@ def test_a_fresh_process_draws_the_trainers_image_whichever_way_it_loads(
     )
     latents = torch.randn(1, *policy.latent_shape, generator=torch.Generator().manual_seed(0))
     save_file({"latents": latents}, tmp_path / "latents.safetensors")
-    ours = sample_deterministic(policy, latents, policy.conditioning(["a red circle"]))
+    ours = sample_deterministic(policy, latents, policy.conditioning([Example("a red circle")]))
     base = _draw(DIFFUSERS_SCRIPT, tiny_flux, "-", tmp_path)
     assert (ours - base).abs().max() > 0.02
     for script in (DIFFUSERS_SCRIPT, PEFT_SCRIPT):

@@ -12,7 +12,7 @@ def _state(step: int = 1, **changes: Any) -> RunState:
     values: dict[str, Any] = {
         "step": step,
         "recipe": {"seed": 0, "optimizer": {"learning_rate": 1e-3}},
-        "prompts_digest": "sha256:99",
+        "data_digest": "sha256:99",
         "rubric_digest": "sha256:aa",
         "judge_fingerprint": "sha256:bb",
     }
@@ -71,7 +71,7 @@ def test_a_run_without_checkpoints_starts_at_the_beginning(tmp_path: Path) -> No
     [
         ({"recipe": {"seed": 1, "optimizer": {"learning_rate": 1e-3}}}, "other values of seed;"),
         ({"recipe": {"seed": 0, "optimizer": {"learning_rate": 1e-4}}}, "other values of optimizer.learning_rate;"),
-        ({"prompts_digest": "sha256:cc"}, "other prompts"),
+        ({"data_digest": "sha256:cc"}, "other data"),
         ({"rubric_digest": "sha256:cc"}, "another rubric version"),
         ({"judge_fingerprint": "sha256:cc"}, "another judge"),
     ],

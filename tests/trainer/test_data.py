@@ -2,22 +2,22 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data import PromptSampler, derive_seed, read_prompts
+from trainer.data import Example, ExampleSampler, derive_seed, read_examples
 from trainer.errors import ConfigError
 
 
 def test_an_epoch_holds_every_prompt_once_and_the_next_is_shuffled_anew() -> None:
-    prompts = [f"prompt {index}" for index in range(20)]
-    sampler = PromptSampler(prompts, seed=0)
+    examples = [Example(f"prompt {index}") for index in range(20)]
+    sampler = ExampleSampler(examples, seed=0)
     first, second = sampler.batch(0, 20), sampler.batch(1, 20)
-    assert sorted(first) == sorted(second) == sorted(prompts)
+    assert set(first) == set(second) == set(examples)
     assert first != second
 
 
 def test_a_batch_depends_on_its_step_alone_so_a_restart_continues_the_stream() -> None:
-    prompts = ("a", "b", "c", "d", "e")
-    stream = [prompt for step in range(6) for prompt in PromptSampler(prompts, seed=1).batch(step, 3)]
-    assert list(PromptSampler(prompts, seed=1).batch(4, 3)) == stream[12:15]
+    examples = tuple(map(Example, "abcde"))
+    stream = [prompt for step in range(6) for prompt in ExampleSampler(examples, seed=1).batch(step, 3)]
+    assert list(ExampleSampler(examples, seed=1).batch(4, 3)) == stream[12:15]
 
 
 def test_seeds_of_different_purposes_differ() -> None:
@@ -41,9 +41,9 @@ def test_a_bad_prompt_file_is_named_with_its_line(tmp_path: Path, text: str, mes
     path = tmp_path / "prompts.jsonl"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        read_prompts(path)
+        read_examples(path)
 
 
 def test_a_missing_prompt_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.jsonl"):
-        read_prompts(tmp_path / "nowhere.jsonl")
+        read_examples(tmp_path / "nowhere.jsonl")

@@ -1,6 +1,7 @@
 import pytest
 
 from shared_schemas.reward import GroupError, GroupResult, PairVerdict, Status
+from trainer.data import Example
 from trainer.errors import RewardsUnavailable
 from trainer.evaluate import Sample, wilson_interval, win_rate, win_rates
 
@@ -49,7 +50,10 @@ def test_without_a_verdict_there_is_no_win_rate() -> None:
 
 
 def test_held_out_prompts_that_the_judge_failed_on_leave_their_rate_empty() -> None:
-    samples = [Sample(prompt="a", noise=0, is_held_out=False), Sample(prompt="b", noise=0, is_held_out=True)]
+    samples = [
+        Sample(example=Example("a"), noise=0, is_held_out=False),
+        Sample(example=Example("b"), noise=0, is_held_out=True),
+    ]
     overall, held_out = win_rates([_result(2.0), _result(-2.0)], samples)
     assert (overall.win_rate, held_out and held_out.win_rate) == (0.5, 0.0)
     overall, held_out = win_rates([_result(2.0), FAILED], samples)
@@ -58,7 +62,7 @@ def test_held_out_prompts_that_the_judge_failed_on_leave_their_rate_empty() -> N
 
 def test_an_evaluation_without_any_verdict_ends_the_run_with_the_reason() -> None:
     with pytest.raises(RewardsUnavailable, match="none of the 1 pairs"):
-        win_rates([FAILED], [Sample(prompt="a", noise=0, is_held_out=False)])
+        win_rates([FAILED], [Sample(example=Example("a"), noise=0, is_held_out=False)])
 
 
 @pytest.mark.parametrize(

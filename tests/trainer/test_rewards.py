@@ -18,13 +18,15 @@ from shared_schemas import access
 from shared_schemas.reward import Status
 from shared_schemas.rubrics import Criterion, Mode, RubricContent, Task
 from trainer.config import RewardConfig
+from trainer.data import Example
 from trainer.errors import ConfigError, RewardsUnavailable, SelfCheckError
-from trainer.policies.encoded_prompts import TextConditioning
+from trainer.policies.encoded_examples import TextConditioning
 from trainer.rewards import API_KEY, RewardSource
 from trainer.rollout import Rollout
 from trainer.self_check import check_judge
 
 BLACK_AND_WHITE = torch.stack([torch.zeros(3, 16, 16), torch.ones(3, 16, 16)])
+EXAMPLE = Example("a red circle")
 GROUP = CandidateGroup("a red circle", tuple(BLACK_AND_WHITE), id="g")
 
 
@@ -32,7 +34,11 @@ GROUP = CandidateGroup("a red circle", tuple(BLACK_AND_WHITE), id="g")
 def rollout() -> Rollout:
     nothing = TextConditioning(prompt_embeds_BLE=torch.zeros(2, 1, 1), pooled_embeds_BC=torch.zeros(2, 1))
     return Rollout(
-        group_ids=("g",), prompts=("a red circle",), conditioning=nothing, steps=(), images_B3HW=BLACK_AND_WHITE
+        group_ids=("g",),
+        examples=(EXAMPLE,),
+        conditioning=nothing,
+        steps=(),
+        images_B3HW=BLACK_AND_WHITE,
     )
 
 
@@ -73,7 +79,7 @@ def test_the_same_failure_in_a_step_stops_the_run(off_topic_url: str) -> None:
 
 def test_a_probe_that_is_judged_is_an_answer(serve: Callable[[ASGIApp], str], tmp_path: Path) -> None:
     with _source(serve(create_app(Settings(data_dir=tmp_path)))) as rewards:
-        assert rewards.probe(GROUP).status is not Status.FAILED
+        assert rewards.probe(EXAMPLE, tuple(BLACK_AND_WHITE)).status is not Status.FAILED
 
 
 def _published(url: str, mode: Mode) -> RewardSource:
@@ -89,7 +95,7 @@ def test_a_pointwise_set_is_paid_by_score_where_the_recipe_says_nothing(
     serve: Callable[[ASGIApp], str], tmp_path: Path
 ) -> None:
     with _published(serve(create_app(Settings(data_dir=tmp_path))), Mode.POINTWISE) as rewards:
-        result = rewards.probe(GROUP)
+        result = rewards.probe(EXAMPLE, tuple(BLACK_AND_WHITE))
     assert result.scores is not None
     assert result.rewards == result.scores  # weight × p(yes), not ranks
     assert result.scores[1] > 1.9
@@ -100,7 +106,7 @@ def test_a_pairwise_set_is_paid_by_rank_where_the_recipe_says_nothing(
     serve: Callable[[ASGIApp], str], tmp_path: Path
 ) -> None:
     with _published(serve(create_app(Settings(data_dir=tmp_path))), Mode.PAIRWISE) as rewards:
-        assert rewards.probe(GROUP).rewards == (-1.0, 1.0)
+        assert rewards.probe(EXAMPLE, tuple(BLACK_AND_WHITE)).rewards == (-1.0, 1.0)
 
 
 def test_a_service_with_keys_wants_the_one_in_the_environment(
@@ -113,7 +119,7 @@ def test_a_service_with_keys_wants_the_one_in_the_environment(
         RewardSource(RewardConfig(url=url, rubric="shapes", allow_pixel_judge=True), run_id="test", num_threads=1)
     monkeypatch.setenv(API_KEY, token)
     with _source(url) as rewards:
-        assert rewards.probe(GROUP).status is not Status.FAILED
+        assert rewards.probe(EXAMPLE, tuple(BLACK_AND_WHITE)).status is not Status.FAILED
 
 
 def test_leaving_waits_for_no_hanging_service_and_asks_it_no_more(

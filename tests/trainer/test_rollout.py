@@ -6,13 +6,14 @@ import torch
 
 from trainer.algorithms.sde import gaussian_log_ratio
 from trainer.config import TrainConfig
+from trainer.data import Example
 from trainer.errors import TrainingDiverged
 from trainer.policies import load_policy
 from trainer.policies.base import Policy
 from trainer.policies.lora import trainable_parameters
 from trainer.rollout import Rollout, mean_of_step, sample_rollout
 
-PROMPTS = ("a red circle", "a blue square")
+EXAMPLES = (Example("a red circle"), Example("a blue square"))
 
 
 @pytest.fixture
@@ -22,12 +23,12 @@ def config(make_config: Callable[..., TrainConfig]) -> TrainConfig:
 
 @pytest.fixture
 def policy(config: TrainConfig) -> Policy:
-    return load_policy(config, prompts=PROMPTS, device=torch.device("cpu"))
+    return load_policy(config, examples=EXAMPLES, device=torch.device("cpu"))
 
 
 def _rollout(policy: Policy, config: TrainConfig, **options: int) -> Rollout:
     where = {"seed": 0, "step": 3, "first_group": 0} | options
-    return sample_rollout(policy, PROMPTS, config=config.rollout, **where)
+    return sample_rollout(policy, EXAMPLES, config=config.rollout, **where)
 
 
 def test_all_steps_but_the_last_are_stochastic(policy: Policy, config: TrainConfig) -> None:
@@ -58,7 +59,7 @@ def test_candidates_start_apart_when_asked_to(policy: Policy, make_config: Calla
 
 def test_noise_depends_on_seed_step_and_group_but_not_on_the_micro_batch(policy: Policy, config: TrainConfig) -> None:
     whole = _rollout(policy, config)
-    second_half = sample_rollout(policy, PROMPTS[1:], config=config.rollout, seed=0, step=3, first_group=1)
+    second_half = sample_rollout(policy, EXAMPLES[1:], config=config.rollout, seed=0, step=3, first_group=1)
     torch.testing.assert_close(whole.images_B3HW[2:], second_half.images_B3HW, atol=1e-5, rtol=0)
     assert whole.group_ids == ("3-0", "3-1")
     for changed in ({"seed": 1}, {"step": 4}, {"first_group": 2}):

@@ -8,24 +8,25 @@ import pytest
 import torch
 
 from trainer.config import TrainConfig
+from trainer.data import Example
 from trainer.errors import SelfCheckError
 from trainer.policies import load_policy
 from trainer.policies.flux import FluxPolicy
 from trainer.policies.lora import trainable_parameters
 from trainer.self_check import check_policy
 
-PROMPTS = ("a red circle", "a blue square")
+EXAMPLES = (Example("a red circle"), Example("a blue square"))
 
 
 def _policy(config: TrainConfig, kind: type[FluxPolicy] = FluxPolicy) -> FluxPolicy:
-    policy = load_policy(config, prompts=PROMPTS, device=torch.device("cpu"))
+    policy = load_policy(config, examples=EXAMPLES, device=torch.device("cpu"))
     assert isinstance(policy, FluxPolicy)
     policy.__class__ = kind
     return policy
 
 
 def _check(policy: FluxPolicy, config: TrainConfig) -> None:
-    check_policy(policy, config, prompts=PROMPTS, is_fresh=True)
+    check_policy(policy, config, examples=EXAMPLES, is_fresh=True)
 
 
 def test_a_sound_policy_passes_and_is_left_as_it_was(make_config: Callable[..., TrainConfig]) -> None:

@@ -6,13 +6,14 @@ import torch
 from trainer.algorithms.advantages import group_advantages
 from trainer.algorithms.sde import gaussian_log_ratio
 from trainer.config import TrainConfig
+from trainer.data import Example
 from trainer.policies import load_policy
 from trainer.policies.base import Policy
 from trainer.policies.lora import trainable_parameters
 from trainer.rollout import Rollout, mean_of_step, sample_rollout
 from trainer.update import UpdateLosses, backward_rpo
 
-PROMPTS = ("a red circle", "a blue square")
+EXAMPLES = (Example("a red circle"), Example("a blue square"))
 NAN = float("nan")
 
 
@@ -23,13 +24,13 @@ def config(make_config: Callable[..., TrainConfig]) -> TrainConfig:
 
 @pytest.fixture
 def policy(config: TrainConfig) -> Policy:
-    return load_policy(config, prompts=PROMPTS, device=torch.device("cpu"))
+    return load_policy(config, examples=EXAMPLES, device=torch.device("cpu"))
 
 
 def _rollouts(policy: Policy, config: TrainConfig) -> list[Rollout]:
     return [
         sample_rollout(policy, [prompt], config=config.rollout, seed=0, step=0, first_group=group)
-        for group, prompt in enumerate(PROMPTS)
+        for group, prompt in enumerate(EXAMPLES)
     ]
 
 

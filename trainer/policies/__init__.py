@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from trainer.config import TrainConfig
-from trainer.data import derive_seed
+from trainer.data import Example, derive_seed
 from trainer.policies import lora
 from trainer.policies.base import Policy
 from trainer.policies.flux import load_flux
@@ -14,9 +14,9 @@ from trainer.policies.sd3 import load_sd3
 _LOADERS: Mapping[str, Callable[..., Policy]] = {"flux": load_flux, "sd3": load_sd3}
 
 
-def load_policy(config: TrainConfig, *, prompts: Sequence[str], device: torch.device) -> Policy:
+def load_policy(config: TrainConfig, *, examples: Sequence[Example], device: torch.device) -> Policy:
     """Load the model with a fresh adapter."""
-    policy = _LOADERS[config.model.family](config.model, prompts=prompts, device=device)
+    policy = _LOADERS[config.model.family](config.model, examples=examples, device=device)
     lora.attach_lora(
         policy.transformer,
         rank=config.lora.rank,

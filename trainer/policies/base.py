@@ -11,8 +11,10 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from trainer.data import Example
+
 Conditioning: TypeAlias = Any
-"""Encoded prompts, one row per candidate. Opaque: only the policy that made it looks inside."""
+"""Encoded examples, one row per candidate. Opaque: only the policy that made it looks inside."""
 
 
 class Policy(Protocol):
@@ -27,8 +29,8 @@ class Policy(Protocol):
     sigmas: tuple[float, ...]
     """T + 1 noise levels, exactly the ones that the diffusers pipeline uses, from near 1 to 0."""
 
-    def conditioning(self, prompts: Sequence[str]) -> Conditioning:
-        """Conditioning of B prompts, from the cache made at load time."""
+    def conditioning(self, examples: Sequence[Example]) -> Conditioning:
+        """Conditioning of B examples, from the cache made at load time."""
         ...
 
     def velocity(self, latents_BND: Tensor, step: int, conditioning: Conditioning) -> Tensor:

@@ -15,7 +15,8 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 from trainer.config import ModelConfig
-from trainer.policies.encoded_prompts import EncodedPrompts, TextConditioning
+from trainer.data import Example
+from trainer.policies.encoded_examples import EncodedExamples, TextConditioning
 from trainer.policies.loading import load_pipeline
 from trainer.policies.lora import AdaptedPolicy, peft_config
 
@@ -23,12 +24,12 @@ from trainer.policies.lora import AdaptedPolicy, peft_config
 class FluxPolicy(AdaptedPolicy):
     """FLUX.1 behind the `Policy` protocol; built by `load_flux`."""
 
-    def __init__(self, pipeline: Any, config: ModelConfig, prompts: EncodedPrompts) -> None:
+    def __init__(self, pipeline: Any, config: ModelConfig, encoded: EncodedExamples) -> None:
         self.transformer: torch.nn.Module = pipeline.transformer
         self.device: torch.device = pipeline.transformer.device
         self._pipeline = pipeline
         self._config = config
-        self._prompts = prompts
+        self._encoded = encoded
         self._size = config.resolution // pipeline.vae_scale_factor  # latent height and width before packing
         tokens_per_side = self._size // 2
         self.latent_shape = (tokens_per_side**2, pipeline.transformer.config.in_channels)
@@ -36,9 +37,9 @@ class FluxPolicy(AdaptedPolicy):
             pipeline.scheduler, num_steps=config.num_inference_steps, num_tokens=self.latent_shape[0]
         )
 
-    def conditioning(self, prompts: Sequence[str]) -> TextConditioning:
-        """Conditioning of B prompts. Raises `KeyError` for a prompt that was not given to `load_flux`."""
-        return self._prompts.of(prompts, device=self.device)
+    def conditioning(self, examples: Sequence[Example]) -> TextConditioning:
+        """Conditioning of B examples. Raises `KeyError` for one that was not given to `load_flux`."""
+        return TextConditioning.of(self._encoded.rows(examples), device=self.device)
 
     def velocity(self, latents_BND: Tensor, step: int, conditioning: TextConditioning) -> Tensor:
         """See `Policy.velocity`. As in the pipeline, the timestep is rounded to the model's dtype, then divided."""
@@ -98,13 +99,15 @@ class FluxPolicy(AdaptedPolicy):
         return torch.full([batch], self._config.guidance_scale, device=self.device, dtype=torch.float32)
 
 
-def load_flux(config: ModelConfig, *, prompts: Sequence[str], device: torch.device) -> FluxPolicy:
+def load_flux(config: ModelConfig, *, examples: Sequence[Example], device: torch.device) -> FluxPolicy:
     """Load a FLUX.1 pipeline, encode the prompts and let go of the text encoders. The adapter is attached apart.
 
     Raises `ConfigError` when the path holds no FLUX pipeline.
     """
     pipeline = load_pipeline(FluxPipeline, config, name="FLUX", device=device)
-    encoded = EncodedPrompts.encode(prompts, lambda prompt: _encode(pipeline, prompt, config.max_sequence_length))
+    encoded = EncodedExamples.encode(
+        examples, lambda example: _encode(pipeline, example.prompt, config.max_sequence_length).as_row()
+    )
     pipeline.text_encoder = pipeline.text_encoder_2 = None
     return FluxPolicy(pipeline, config, encoded)
 

@@ -17,23 +17,24 @@ from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import c
 from torch import Tensor
 
 from trainer.config import ModelConfig
-from trainer.policies.encoded_prompts import EncodedPrompts, TextConditioning
+from trainer.data import Example
+from trainer.policies.encoded_examples import EncodedExamples, TextConditioning
 from trainer.policies.loading import load_pipeline
 from trainer.policies.lora import AdaptedPolicy, peft_config
 
-NEGATIVE_PROMPT = ""
+NEGATIVE = Example("")
 """What guidance leads away from, as in the pipeline where nobody names anything else."""
 
 
 class Sd3Policy(AdaptedPolicy):
     """SD3 behind the `Policy` protocol; built by `load_sd3`."""
 
-    def __init__(self, pipeline: Any, config: ModelConfig, prompts: EncodedPrompts) -> None:
+    def __init__(self, pipeline: Any, config: ModelConfig, encoded: EncodedExamples) -> None:
         self.transformer: torch.nn.Module = pipeline.transformer
         self.device: torch.device = pipeline.transformer.device
         self._pipeline = pipeline
         self._config = config
-        self._prompts = prompts
+        self._encoded = encoded
         self._size = config.resolution // pipeline.vae_scale_factor  # latent height and width
         self.latent_shape = (self._size**2, pipeline.transformer.config.in_channels)
         self.sigmas, self._timesteps = _schedule(
@@ -42,9 +43,9 @@ class Sd3Policy(AdaptedPolicy):
             num_tokens=(self._size // pipeline.transformer.config.patch_size) ** 2,
         )
 
-    def conditioning(self, prompts: Sequence[str]) -> TextConditioning:
-        """Conditioning of B prompts. Raises `KeyError` for a prompt that was not given to `load_sd3`."""
-        return self._prompts.of(prompts, device=self.device)
+    def conditioning(self, examples: Sequence[Example]) -> TextConditioning:
+        """Conditioning of B examples. Raises `KeyError` for one that was not given to `load_sd3`."""
+        return TextConditioning.of(self._encoded.rows(examples), device=self.device)
 
     def velocity(self, latents_BND: Tensor, step: int, conditioning: TextConditioning) -> Tensor:
         """See `Policy.velocity`. As in the pipeline, guidance is added up in the model's dtype."""
@@ -66,7 +67,7 @@ class Sd3Policy(AdaptedPolicy):
     @torch.no_grad()
     def pipeline_images(self, latents_BND: Tensor, conditioning: TextConditioning) -> Tensor:
         """See `Policy.pipeline_images`."""
-        negative = self.conditioning([NEGATIVE_PROMPT] * len(latents_BND))
+        negative = self.conditioning([NEGATIVE] * len(latents_BND))
         images = self._pipeline(
             prompt_embeds=conditioning.prompt_embeds_BLE,
             pooled_prompt_embeds=conditioning.pooled_embeds_BC,
@@ -95,7 +96,7 @@ class Sd3Policy(AdaptedPolicy):
 
     def _with_negative(self, conditioning: TextConditioning) -> TextConditioning:
         """2·B rows: those that guidance leads away from, then those it leads to."""
-        negative = self.conditioning([NEGATIVE_PROMPT] * len(conditioning.pooled_embeds_BC))
+        negative = self.conditioning([NEGATIVE] * len(conditioning.pooled_embeds_BC))
         return TextConditioning(
             prompt_embeds_BLE=torch.cat([negative.prompt_embeds_BLE, conditioning.prompt_embeds_BLE]),
             pooled_embeds_BC=torch.cat([negative.pooled_embeds_BC, conditioning.pooled_embeds_BC]),
@@ -120,14 +121,14 @@ class Sd3Policy(AdaptedPolicy):
         return latents.flatten(2).transpose(1, 2)
 
 
-def load_sd3(config: ModelConfig, *, prompts: Sequence[str], device: torch.device) -> Sd3Policy:
+def load_sd3(config: ModelConfig, *, examples: Sequence[Example], device: torch.device) -> Sd3Policy:
     """Load an SD3 pipeline, encode the prompts and let go of the text encoders. The adapter is attached apart.
 
     Raises `ConfigError` when the path holds no SD3 pipeline.
     """
     pipeline = load_pipeline(StableDiffusion3Pipeline, config, name="Stable Diffusion 3", device=device)
-    encoded = EncodedPrompts.encode(
-        (*prompts, NEGATIVE_PROMPT), lambda prompt: _encode(pipeline, prompt, config.max_sequence_length)
+    encoded = EncodedExamples.encode(
+        (*examples, NEGATIVE), lambda example: _encode(pipeline, example.prompt, config.max_sequence_length).as_row()
     )
     pipeline.text_encoder = pipeline.text_encoder_2 = pipeline.text_encoder_3 = None
     return Sd3Policy(pipeline, config, encoded)

@@ -8,20 +8,22 @@ import torch
 from diffusers import FluxPipeline
 
 from trainer.config import TrainConfig
+from trainer.data import Example
 from trainer.errors import ConfigError
 from trainer.policies import load_policy
-from trainer.policies.encoded_prompts import EncodedPrompts
+from trainer.policies.encoded_examples import EncodedExamples
 from trainer.policies.flux import FluxPolicy, load_flux
 from trainer.policies.lora import trainable_parameters
 from trainer.rollout import sample_deterministic
 
 CPU = torch.device("cpu")
 PROMPTS = ("a red circle", "a blue square")
+EXAMPLES = tuple(map(Example, PROMPTS))
 
 
 @pytest.fixture
 def policy(make_config: Callable[..., TrainConfig]) -> FluxPolicy:
-    loaded = load_policy(make_config(), prompts=PROMPTS, device=CPU)
+    loaded = load_policy(make_config(), examples=EXAMPLES, device=CPU)
     assert isinstance(loaded, FluxPolicy)
     return loaded
 
@@ -38,7 +40,7 @@ def _nudge(policy: FluxPolicy) -> None:
 
 def test_the_deterministic_rollout_draws_the_pipelines_own_image(tiny_flux: Path, policy: FluxPolicy) -> None:
     latents = _latents(policy, 2)
-    ours = sample_deterministic(policy, latents, policy.conditioning(PROMPTS))
+    ours = sample_deterministic(policy, latents, policy.conditioning(EXAMPLES))
     pipe = FluxPipeline.from_pretrained(tiny_flux)
     pipe.set_progress_bar_config(disable=True)
     theirs = pipe(
@@ -62,14 +64,14 @@ def test_the_transformer_sees_the_schedulers_float_timesteps(policy: FluxPolicy)
     policy.transformer.register_forward_pre_hook(
         lambda module, args, kwargs: seen.append(kwargs["timestep"][0].item()), with_kwargs=True
     )
-    policy.velocity(_latents(policy, 1), 1, policy.conditioning(PROMPTS[:1]))
+    policy.velocity(_latents(policy, 1), 1, policy.conditioning(EXAMPLES[:1]))
     assert seen == pytest.approx([954.5454 / 1000], abs=1e-6)
 
 
 def test_dynamic_shift_follows_the_pipeline(tiny_flux: Path, make_config: Callable[..., TrainConfig]) -> None:
     pipe = FluxPipeline.from_pretrained(tiny_flux)
     pipe.scheduler.register_to_config(use_dynamic_shifting=True)
-    policy = FluxPolicy(pipe, make_config().model, EncodedPrompts({}))
+    policy = FluxPolicy(pipe, make_config().model, EncodedExamples({}))
     pipe.set_progress_bar_config(disable=True)
     pipe("a red circle", height=32, width=32, num_inference_steps=8, max_sequence_length=12, output_type="latent")
     assert policy.sigmas == pytest.approx(pipe.scheduler.sigmas.tolist(), abs=1e-7)
@@ -77,7 +79,7 @@ def test_dynamic_shift_follows_the_pipeline(tiny_flux: Path, make_config: Callab
 
 
 def test_a_fresh_adapter_changes_nothing_and_switching_it_off_restores_the_base(policy: FluxPolicy) -> None:
-    latents, conditioning = _latents(policy, 2), policy.conditioning(PROMPTS)
+    latents, conditioning = _latents(policy, 2), policy.conditioning(EXAMPLES)
     with torch.no_grad():
         fresh = policy.velocity(latents, 0, conditioning)
         _nudge(policy)
@@ -89,13 +91,13 @@ def test_a_fresh_adapter_changes_nothing_and_switching_it_off_restores_the_base(
 
 
 def test_switching_off_an_adapter_that_is_not_there_is_an_error(make_config: Callable[..., TrainConfig]) -> None:
-    policy = load_flux(make_config().model, prompts=PROMPTS, device=CPU)
+    policy = load_flux(make_config().model, examples=EXAMPLES, device=CPU)
     with pytest.raises(RuntimeError, match="no adapter"), policy.adapter_off():
         pass
 
 
 def test_only_the_adapter_is_trainable_and_it_is_float32(make_config: Callable[..., TrainConfig]) -> None:
-    policy = load_policy(make_config(model={"dtype": "bfloat16"}), prompts=PROMPTS, device=CPU)
+    policy = load_policy(make_config(model={"dtype": "bfloat16"}), examples=EXAMPLES, device=CPU)
     for name, parameter in policy.transformer.named_parameters():
         assert parameter.requires_grad == ("lora_" in name)
         assert parameter.dtype == (torch.float32 if "lora_" in name else torch.bfloat16)
@@ -105,10 +107,10 @@ def test_equal_seeds_give_equal_adapters_and_leave_the_global_random_state_alone
     make_config: Callable[..., TrainConfig],
 ) -> None:
     torch.manual_seed(123)
-    first = load_policy(make_config(seed=5), prompts=(), device=CPU).adapter_state()
+    first = load_policy(make_config(seed=5), examples=(), device=CPU).adapter_state()
     after = torch.rand(1)
-    second = load_policy(make_config(seed=5), prompts=(), device=CPU).adapter_state()
-    other = load_policy(make_config(seed=6), prompts=(), device=CPU).adapter_state()
+    second = load_policy(make_config(seed=5), examples=(), device=CPU).adapter_state()
+    other = load_policy(make_config(seed=6), examples=(), device=CPU).adapter_state()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
     torch.manual_seed(123)
@@ -125,4 +127,4 @@ def test_an_adapter_of_another_shape_is_refused(make_config: Callable[..., Train
 def test_a_path_without_a_pipeline_is_one_clear_error(make_config: Callable[..., TrainConfig], tmp_path: Path) -> None:
     config = make_config(model={"path": str(tmp_path / "nowhere")})
     with pytest.raises(ConfigError, match="holds no FLUX pipeline"):
-        load_flux(config.model, prompts=(), device=CPU)
+        load_flux(config.model, examples=(), device=CPU)
