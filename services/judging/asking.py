@@ -6,9 +6,11 @@ Owns the body of each kind of request; which way that is, `probing` finds out; a
 The one rule: what is sent is fixed by the way of asking and the question; nothing else can change an answer.
 """
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Generic
 
 from services.judging.answers import Answer, LabelAnswer
@@ -23,12 +25,14 @@ from services.judging.chat_json import (
     response_format,
     schema_in_words,
 )
-from services.judging.chat_messages import ChatMessage, encode_request, messages_of, with_postscript
+from services.judging.chat_messages import ChatMessage, encode_request, image_digests, messages_of, with_postscript
 from services.judging.connection import JudgeConnection
+from services.judging.failures import BackendError
 from services.judging.label_logprobs import LabelTokens, read_labels
 from services.judging.ladder import Capability, Style
 from services.judging.manners import Manner
 from services.judging.prompts import JudgePrompt, Labels
+from services.judging.sent_images import SentImages
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +64,8 @@ class Delivery:
     """Lower is sooner, among the requests of one server."""
     keep_alive: bool = True
     """Whether the connection may be used again."""
+    sent_images: SentImages | None = None
+    """What the server has seen and may be asked about by name alone; none = every image goes with its bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,5 +155,38 @@ async def _chat(
     delivery: Delivery,
 ) -> bytes:
     priority = {"priority": delivery.priority} if delivery.priority and way.takes_priority else {}
-    body = encode_request({"model": way.model, **parameters, **priority}, messages, with_uuids=way.is_vllm)
+    parameters = {"model": way.model, **parameters, **priority}
+    if way.is_vllm and delivery.sent_images is not None:
+        return await _chat_by_name(connection, parameters, messages, sent=delivery.sent_images, delivery=delivery)
+    return await _send(connection, encode_request(parameters, messages, with_uuids=way.is_vllm), delivery=delivery)
+
+
+async def _chat_by_name(
+    connection: JudgeConnection,
+    parameters: Mapping[str, Any],
+    messages: tuple[ChatMessage, ...],
+    *,
+    sent: SentImages,
+    delivery: Delivery,
+) -> bytes:
+    """Images that the server has seen go by their names; where that is refused, all go with their bytes."""
+    digests, start = image_digests(messages), time.monotonic()
+    known = sent.known(digests)
+    body = encode_request(parameters, messages, with_uuids=True, names_only=known)
+    try:
+        answer = await _send(connection, body, delivery=delivery)
+    except BackendError as error:
+        if not known or error.status != HTTPStatus.BAD_REQUEST:
+            raise
+        left = delivery.within - timedelta(seconds=time.monotonic() - start)
+        body = encode_request(parameters, messages, with_uuids=True)
+        answer = await _send(connection, body, delivery=replace(delivery, within=max(left, timedelta())))
+        sent.missed(known)
+    else:
+        sent.hit(known)
+    sent.answered(digests)
+    return answer
+
+
+async def _send(connection: JudgeConnection, body: bytes, *, delivery: Delivery) -> bytes:
     return await connection.chat(body, within=delivery.within, keep_alive=delivery.keep_alive)

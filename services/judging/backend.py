@@ -22,6 +22,7 @@ from services.judging.manners import CANNOT, Manner, Manners
 from services.judging.probe_question import probe_question
 from services.judging.probing import find_way
 from services.judging.prompts import JudgePrompt
+from services.judging.sent_images import SentImages
 from services.judging.served_model import ModelDirectory, ServedModel
 from services.judging.server_load import ServerLoad, read_load
 
@@ -65,6 +66,7 @@ class OpenAIBackend:
         self._directory = ModelDirectory(connection, wanted=model)
         self._found: Way | None = None
         self._manners = Manners(Manner())
+        self._sent_images = SentImages()
 
     @classmethod
     def over_url(cls, url: str, *, model: str | None = None, api_key: str | None = None) -> Self:
@@ -106,6 +108,7 @@ class OpenAIBackend:
         served = await self._directory.look_up(within=within)
         way = await find_way(self._connection, self._directory, model=served.model, within=within)
         self._found = way
+        self._sent_images = SentImages()  # it may have been started anew
         first = Manner(dialect=way.style.dialect)
         self._manners = Manners(replace(first, json_format=way.style.json_format or first.json_format))
         return BackendIdentity(
@@ -135,7 +138,7 @@ class OpenAIBackend:
 
         A lower `priority` is sooner, on servers that order their queue. Raises `BackendError`.
         """
-        delivery = Delivery(within=within, priority=priority)
+        delivery = Delivery(within=within, priority=priority, sent_images=self._sent_images)
         return await ask(self._connection, self._way, prompt, delivery=delivery)
 
     async def complete_json(
@@ -158,7 +161,7 @@ class OpenAIBackend:
         question = JsonQuestion(
             messages=tuple(messages), schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed
         )
-        delivery = Delivery(within=within, priority=priority)
+        delivery = Delivery(within=within, priority=priority, sent_images=self._sent_images)
         return await self._write(question, way=self._way, manners=self._manners, delivery=delivery)
 
     async def _write(

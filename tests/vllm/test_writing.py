@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Literal
 
@@ -56,8 +57,14 @@ def num_finished(vllm_url: str) -> Callable[[], float]:
 
 
 async def until(backend: OpenAIBackend, is_reached: Callable[[ServerLoad | None], bool]) -> None:
-    """Return when the server's own account of its load fits; the test's time limit ends it otherwise."""
-    while not is_reached(await backend.load(within=SOON)):  # noqa: ASYNC110 - another process sets no event of ours
+    """Return when the server's own account of its load fits; the test's time limit ends it otherwise.
+
+    While it writes on all cores it may not even take a connection: then it is asked again.
+    """
+    while True:
+        with suppress(BackendError):
+            if is_reached(await backend.load(within=SOON)):
+                return
         await asyncio.sleep(0.05)
 
 
