@@ -25,6 +25,7 @@ from services.judging.pixel_judge.disconnection import unless_gone
 from services.judging.pixel_judge.faults import DroppedConnection, Fault, Malformation, break_answer, draw_fault
 from services.judging.pixel_judge.gallery import Gallery
 from services.judging.pixel_judge.metrics import Metrics
+from services.judging.pixel_judge.named_images import NamedImages
 from services.judging.pixel_judge.opinion import approval, preference
 from services.judging.pixel_judge.parsing import ChatRequest, Comparison, Question, QuestionError, read_question
 from services.judging.pixel_judge.picture import PictureError
@@ -68,6 +69,7 @@ class _PixelJudge:
         self._places = Places(capacity=settings.capacity, overflow=settings.overflow)
         self._metrics = Metrics(self._places, model=settings.model)
         self._gallery = Gallery()
+        self._named_images = NamedImages() if settings.keeps_images else NamedImages(room_bytes=0)
 
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`."""
@@ -148,6 +150,7 @@ class _PixelJudge:
         try:
             chat = ChatRequest.model_validate_json(body)
             self._check(chat)
+            self._named_images.fill_in(chat)
             writing = read_writing_request(chat)
             if writing is not None:
                 answer = write_answer(chat, writing, gallery=self._gallery, settings=self._settings)

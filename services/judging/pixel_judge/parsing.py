@@ -29,12 +29,22 @@ class ImageUrl(BaseModel):
     url: str
 
 
-class _ImagePart(BaseModel):
+class ImagePart(BaseModel):
+    """An image with its bytes, or only the name of one that was shown before."""
+
     type: Literal["image_url"]
-    image_url: ImageUrl
+    image_url: ImageUrl | None
+    uuid: str | None = Field(default=None, exclude=True)
+
+    @property
+    def address(self) -> ImageUrl:
+        """Where its bytes are. Raises `QuestionError` when there are none."""
+        if self.image_url is None:
+            raise QuestionError("an image has neither bytes nor the name of one that was shown before")
+        return self.image_url
 
 
-_AnyPart: TypeAlias = Annotated[_Part | _ImagePart, Field(discriminator="type")]
+_AnyPart: TypeAlias = Annotated[_Part | ImagePart, Field(discriminator="type")]
 
 
 class _Message(BaseModel):
@@ -97,6 +107,12 @@ class ChatRequest(BaseModel):
     def shown(self) -> list[str | ImageUrl]:
         """Texts and images of all messages, in order."""
         return [part for message in self.messages for part in _contents(message)]
+
+    @property
+    def image_parts(self) -> list[ImagePart]:
+        """The images of all messages, in order."""
+        contents = [message.content for message in self.messages if isinstance(message.content, list)]
+        return [part for content in contents for part in content if isinstance(part, ImagePart)]
 
     @property
     def wants_log_probs(self) -> bool:
@@ -166,7 +182,7 @@ def read_question(request: ChatRequest) -> Question:
     fenced = fenced_blocks(request.text)
     if "PROMPT" not in fenced:
         raise QuestionError("no fenced prompt was found in the messages")
-    images = [decode_png(part.image_url.url) for part in _image_parts_after_prompt(request)]
+    images = [decode_png(part.address.url) for part in _image_parts_after_prompt(request)]
     if "CRITERION" in fenced:
         return _check(fenced, images)
     return _comparison(fenced, images)
@@ -198,14 +214,14 @@ def _texts(message: _Message) -> list[str]:
 def _contents(message: _Message) -> list[str | ImageUrl]:
     if isinstance(message.content, str):
         return [message.content]
-    return [part.text if isinstance(part, _Part) else part.image_url for part in message.content]
+    return [part.text if isinstance(part, _Part) else part.address for part in message.content]
 
 
-def _image_parts_after_prompt(request: ChatRequest) -> list[_ImagePart]:
+def _image_parts_after_prompt(request: ChatRequest) -> list[ImagePart]:
     """What is asked about; exemplars of a guide, which this judge learns nothing from, are shown before the prompt."""
     parts = [part for message in request.messages if isinstance(message.content, list) for part in message.content]
     start = next((at for at, part in enumerate(parts) if isinstance(part, _Part) and _has_prompt(part.text)), 0)
-    return [part for part in parts[start:] if isinstance(part, _ImagePart)]
+    return [part for part in parts[start:] if isinstance(part, ImagePart)]
 
 
 def _has_prompt(text: str) -> bool:

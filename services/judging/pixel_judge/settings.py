@@ -12,7 +12,7 @@ MODEL_ID = "pixel-judge"
 """The model that the server lists unless told otherwise."""
 
 _NO_OPINION = {
-    "latency_ms", "token_ms", "capacity", "overflow", "log_probs", "model",
+    "latency_ms", "token_ms", "keeps_images", "capacity", "overflow", "log_probs", "model",
     "error_rate", "error_status", "stall_rate", "malformed_rate", "drop_rate",
 }  # fmt: skip
 """Settings that delay, withhold, break or sign an answer and never change one."""
@@ -54,6 +54,8 @@ class PixelJudgeSettings(BaseSettings):
     """Most requests worked on at once; 0 = any number."""
     overflow: Overflow = Overflow.QUEUE
     """Beyond `capacity`: wait in line, or be refused with HTTP 429 and `Retry-After: 1`."""
+    keeps_images: bool = True
+    """False: an image that is only named is refused, as by a server that has lost it."""
     error_rate: float = Field(default=0.0, ge=0, le=1)
     """Share of chat requests answered with `error_status`."""
     error_status: int = Field(default=500, ge=400, le=599)

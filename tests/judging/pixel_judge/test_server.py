@@ -1,5 +1,7 @@
 """The pixel judge as a server: its API, its settings and its faults."""
 
+import copy
+import hashlib
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
@@ -135,3 +137,35 @@ def test_settings_come_from_the_environment_and_are_checked(monkeypatch: pytest.
     assert (settings.position_bias, settings.fresh_noise, settings.scale) == (0.5, True, 8.0)
     with pytest.raises(ValidationError):
         PixelJudgeSettings(error_rate=1.5)
+
+
+def named(request: dict[str, Any], *, with_bytes: bool) -> dict[str, Any]:
+    """The same question with its images named, and shown or not."""
+    named = copy.deepcopy(request)
+    for part in named["messages"][1]["content"]:
+        if part["type"] == "image_url":
+            part["uuid"] = hashlib.sha256(part["image_url"]["url"].encode()).hexdigest()
+            part["image_url"] = part["image_url"] if with_bytes else None
+    return named
+
+
+async def test_an_image_that_was_shown_may_be_named(
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage, body: Body, log_odds: LogOdds
+) -> None:
+    client, request = clients(noise=1.0), body(red_circle, blue_square)
+    shown = await log_odds(client, named(request, with_bytes=True))
+    turned = await log_odds(client, named(body(blue_square, red_circle), with_bytes=False))
+    assert await log_odds(client, named(request, with_bytes=False)) == shown == await log_odds(client, request)
+    assert turned == await log_odds(client, body(blue_square, red_circle))
+
+
+@pytest.mark.parametrize("keeps_images", [True, False])
+async def test_an_image_that_is_not_known_by_its_name_is_refused_in_vllms_words(
+    clients: Any, red_circle: JudgeImage, blue_square: JudgeImage, body: Body, keeps_images: bool
+) -> None:
+    client, request = clients(keeps_images=keeps_images), body(red_circle, blue_square)
+    if not keeps_images:
+        assert (await client.post("/v1/chat/completions", json=named(request, with_bytes=True))).status_code == 200
+    answer = await client.post("/v1/chat/completions", json=named(request, with_bytes=False))
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "Cache miss for image at index 0 but data is not provided."
