@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-seeds test test-vllm bench-judging bench-learning lint types check clean
+.PHONY: help demo demo-seeds stack test test-vllm bench-judging bench-learning bench-fleet lint types check clean
 
 help: ## this list
 	@echo "rubric-reward: train an image generator on rewards from a judge that reads a rubric"
@@ -28,6 +28,9 @@ demo: $(INSTALLED) ## the whole loop on this machine, in minutes: demo_out/repor
 demo-seeds: $(INSTALLED) ## the demo over three seeds, with the spread
 	@$(BIN)/arr demo --num-seeds 3
 
+stack: $(INSTALLED) ## the whole service on this machine, without a container engine; STACK="--trainers" for three trainers, too
+	@$(BIN)/python -m deploy.stack $(STACK)
+
 test: $(INSTALLED) ## all tests that need no vLLM
 	@$(BIN)/pytest
 
@@ -40,6 +43,9 @@ bench-judging: $(INSTALLED) ## judging side by side with other ways: throughput,
 
 bench-learning: $(INSTALLED) ## learning a rubric set: one call at a time, as built, and the same again
 	@$(BIN)/python -m benchmarks.learning
+
+bench-fleet: $(INSTALLED) ## 256 training runs on the scheduler, simulated: goodput, fairness, and how far off `arr size` is
+	@$(BIN)/python -m benchmarks.fleet
 
 lint: $(INSTALLED) ## ruff: lint rules and formatting
 	@$(BIN)/ruff check .

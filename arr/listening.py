@@ -1,15 +1,19 @@
 """Serving an ASGI application: the port first, then the application, then one line that says where it is."""
 
+import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
+from types import FrameType
 from typing import Any
 
 import uvicorn
 
 from arr.console import ExitCode, fail, note
 
-_LAST_ANSWERS_SECONDS = 30
+LAST_ANSWERS = timedelta(seconds=30)
 """How long requests under way may take once the server was asked to stop."""
 
 
@@ -18,17 +22,34 @@ class _AnnouncingServer(uvicorn.Server):
 
     announcement = ""
     on_stop: Callable[[], None] | None = None
+    drain = timedelta()
+    _leaves_at: float | None = None
+    """On the monotonic clock; none until a signal came."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then listen, then say so."""
         await super().startup(sockets)
         note(self.announcement)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say that it is over, then wait for the last answers."""
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Leave: at once for Ctrl-C, without the last answers for a second one, after the draining for SIGTERM.
+
+        The signal has done its work then, and the process ends with code 0.
+        """
+        if sig == signal.SIGINT:
+            self.force_exit = self._leaves_at is not None
+            self._leaves_at = time.monotonic()
+        elif self._leaves_at is None:
+            self._leaves_at = time.monotonic() + self.drain.total_seconds()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: True = close the port and wait for the last answers."""
+        await super().on_tick(counter)
+        if self._leaves_at is None:
+            return False
         if self.on_stop is not None:
             self.on_stop()
-        await super().shutdown(sockets)
+        return time.monotonic() >= self._leaves_at
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -43,8 +64,19 @@ def open_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run_app(app: Any, listener: socket.socket, *, name: str, on_stop: Callable[[], None] | None = None) -> None:
-    """Serve `app` (any ASGI application) until interrupted; `on_stop` is called before the last answers are awaited."""
+def run_app(
+    app: Any,
+    listener: socket.socket,
+    *,
+    name: str,
+    on_stop: Callable[[], None] | None = None,
+    drain: timedelta = timedelta(),
+) -> None:
+    """Serve `app` (any ASGI application) until interrupted.
+
+    `on_stop` is called as soon as a signal came, maybe more than once. After SIGTERM new requests are taken for the
+    length of `drain`; then the port is closed and the last answers are awaited.
+    """
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     config = uvicorn.Config(
@@ -53,10 +85,11 @@ def run_app(app: Any, listener: socket.socket, *, name: str, on_stop: Callable[[
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
+        timeout_graceful_shutdown=LAST_ANSWERS // timedelta(seconds=1),
     )
     server = _AnnouncingServer(config)
     server.on_stop = on_stop
+    server.drain = drain
     server.announcement = f"The {name} answers at {url} (stop it with Ctrl-C)."
     with suppress(KeyboardInterrupt):  # uvicorn has shut down in order by then
         server.run(sockets=[listener])

@@ -1,6 +1,5 @@
 """`arr serve`: the reward service as a process."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +31,8 @@ def serve(
 
     Without a judge of your own, the built-in pixel judge answers: it measures pixels and has no taste. Without API keys
     (`arr keys add`, `ARR_API_KEYS`) this machine alone is served. Options win over the environment; docs/api.md lists
-    all settings. API documentation is served at `/docs`.
+    all settings. API documentation is served at `/docs`. Ctrl-C ends the service after the last answers; SIGTERM takes
+    requests for `ARR_DRAIN_SECONDS` more, with `/readyz` at 503.
 
     ```
     arr serve
@@ -42,8 +42,10 @@ def serve(
     ```
     """
     import asyncio
+    from datetime import timedelta
 
     from arr.listening import open_socket, run_app
+    from arr.preflight import ensure_database, ensure_writable
     from arr.worker import KINDS, beside_the_service, load_kinds
     from services.reward_api.app import create_app
     from services.reward_api.settings import SettingsError, WorkerPlace, load_settings
@@ -54,19 +56,12 @@ def serve(
         settings = load_settings(**{name: value for name, value in given.items() if value is not None})
     except SettingsError as error:
         fail(str(error), code=ExitCode.USAGE)
-    _ensure_writable(settings.data_dir)
+    ensure_writable(settings.data_dir)
     configure_logging(settings.log_level)
     listener = open_socket(settings.host, settings.port)
+    ensure_database(settings.resolved_database_url)
     stopping = asyncio.Event()
     companion = beside_the_service(load_kinds(KINDS)) if settings.worker is WorkerPlace.INLINE else None
     app = create_app(settings, companion=companion, stopping=stopping)
-    run_app(app, listener, name="reward service", on_stop=stopping.set)
-
-
-def _ensure_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        fail(f"cannot create the data directory {folder}: {error.strerror} (--data-dir)", code=ExitCode.USAGE)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        fail(f"the data directory {folder} is not writable (--data-dir)", code=ExitCode.USAGE)
+    drain = timedelta(seconds=settings.drain_seconds)
+    run_app(app, listener, name="reward service", on_stop=stopping.set, drain=drain)

@@ -34,6 +34,10 @@ def worker(
         Path | None,
         typer.Option(file_okay=False, help="The service's data directory (`ARR_DATA_DIR`).", show_default=".arr"),
     ] = None,
+    heartbeat: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="File to touch every 5 seconds, for a health check to look at."),
+    ] = None,
     kinds: Annotated[str, typer.Option(help="Kinds of jobs, as `module:function`.", hidden=True)] = KINDS,
 ) -> None:
     """Do the jobs that were asked for over HTTP.
@@ -47,6 +51,7 @@ def worker(
     arr worker
     ```
     """
+    from arr.preflight import ensure_database, ensure_writable
     from services.reward_api.settings import SettingsError, load_settings
     from services.telemetry import configure_logging
 
@@ -56,9 +61,11 @@ def worker(
     except SettingsError as error:
         fail(str(error), code=ExitCode.USAGE)
     kinds_of = load_kinds(kinds)
+    ensure_writable(settings.data_dir)
     configure_logging(settings.log_level)
+    ensure_database(settings.resolved_database_url)
     with suppress(asyncio.CancelledError):
-        asyncio.run(_work_until_stopped(settings, kinds_of))
+        asyncio.run(_work_until_stopped(settings, kinds_of, heartbeat=heartbeat))
 
 
 def load_kinds(path: str) -> KindsOf:
@@ -68,6 +75,9 @@ def load_kinds(path: str) -> KindsOf:
     try:
         kinds_of: KindsOf = resolve_name(path)
     except (ImportError, AttributeError, ValueError) as error:
+        if path == KINDS:  # what is missing is a package
+            wanted = "jobs need `pip install 'rubric-reward[worker]'`"
+            fail(f"{wanted} ({error}); ARR_WORKER=none leaves them to other processes", code=ExitCode.USAGE)
         fail(f"there are no kinds of jobs at {path!r}: {error} (--kinds)", code=ExitCode.USAGE)
     return kinds_of
 
@@ -94,13 +104,14 @@ def _say_if_it_died(task: "asyncio.Task[None]") -> None:
         _log.error("the worker has died: jobs wait until the service is started again", exc_info=error)
 
 
-async def _work_until_stopped(settings: "Settings", kinds_of: KindsOf) -> None:
+async def _work_until_stopped(settings: "Settings", kinds_of: KindsOf, *, heartbeat: Path | None) -> None:
+    from arr.heartbeat import beating
     from services.reward_api.access import Access
     from services.reward_api.composition import open_services
     from services.reward_api.metrics import Metrics
 
     unwatched = settings.model_copy(update={"canary_seconds": 0.0})  # the service watches the judge already
-    async with open_services(unwatched, Metrics(), Access(None)) as services:
+    async with open_services(unwatched, Metrics(), Access(None)) as services, beating(heartbeat):
         working = asyncio.create_task(_build_worker(services, kinds_of).run())
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, working.cancel)

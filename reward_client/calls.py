@@ -1,6 +1,7 @@
 """Every call as data: what to send, and how to read the answer. No input or output happens here.
 
-Both clients are thin shells that send a `Call` and hand the response to `read_answer`.
+Both clients are thin shells that send a `Call` and hand the response to `read_answer`. What is null is left out: an
+older service refuses a field that it does not know.
 """
 
 import math
@@ -97,7 +98,7 @@ def reward(request: RewardRequest, images: Mapping[str, bytes], *, deadline: tim
 
 def publish_rubric(name: str, content: RubricContent, provenance: Mapping[str, Any]) -> Call[RubricVersion]:
     """`POST /rubrics/{name}/versions`. Safe to repeat: equal content is the same version."""
-    body = PublishRequest(content=content, provenance=dict(provenance)).model_dump(mode="json")
+    body = PublishRequest(content=content, provenance=dict(provenance)).model_dump(mode="json", exclude_none=True)
     return Call(method="POST", path=f"/rubrics/{quote(name)}/versions", json=body, read=_model(RubricVersion))
 
 
@@ -137,13 +138,13 @@ def archive_rubric(name: str, version: int, *, archived: bool) -> Call[RubricVer
 
 def learn(name: str, request: LearnRequest) -> Call[JobAccepted]:
     """`POST /rubrics/{name}/learn`. Safe to repeat: an equal job that is under way is the same job."""
-    body = request.model_dump(mode="json")
+    body = request.model_dump(mode="json", exclude_none=True)
     return Call(method="POST", path=f"/rubrics/{quote(name)}/learn", json=body, read=_model(JobAccepted))
 
 
 def evaluate(request: EvaluationRequest) -> Call[JobAccepted]:
     """`POST /evaluations`. Safe to repeat, as `learn` is."""
-    body = request.model_dump(mode="json")
+    body = request.model_dump(mode="json", exclude_none=True)
     return Call(method="POST", path="/evaluations", json=body, read=_model(JobAccepted))
 
 

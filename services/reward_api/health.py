@@ -41,7 +41,9 @@ async def readyz(services: ServicesDep, response: Response) -> Readiness:
     """Whether requests can be served now, and who judges them."""
     database, (judge_state, judge) = await asyncio.gather(_check_database(services), _check_judge(services))
     others = await _check_others(services)
-    is_ready = database == judge_state == OK
+    if services.stopping.is_set():
+        others["service"] = "is stopping"
+    is_ready = database == judge_state == OK and not services.stopping.is_set()
     if not is_ready:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         response.headers["Retry-After"] = str(round(RETRY_AFTER.total_seconds()))

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.reward_api.api_keys import KeyFile, KeyFileError
 from services.storage.blobs import BlobStore
+from services.storage.database import is_readable_url
 from services.storage.redis_verdicts import RedisVerdictCache
 from shared_schemas.messages import first_refusal
 
@@ -110,6 +111,8 @@ class Settings(BaseSettings):
     """Address to listen on; loopback only, unless there are API keys."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on."""
+    drain_seconds: float = Field(default=0.0, ge=0.0, le=3600.0)
+    """How long new requests are still taken after SIGTERM, while `/readyz` answers 503: as long as balancers need."""
     max_body_mb: int = Field(default=256, ge=1, le=4096)
     """Largest request body, MiB."""
     max_dataset_mb: int = Field(default=4096, ge=1)
@@ -207,6 +210,8 @@ class Settings(BaseSettings):
     def _is_a_known_database(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not url.get_secret_value().startswith(("sqlite+aiosqlite:///", "postgresql+psycopg://")):
             raise ValueError("must start with sqlite+aiosqlite:/// or postgresql+psycopg://")
+        if url is not None and not is_readable_url(url.get_secret_value()):
+            raise ValueError("is no URL; in user and password, write special characters as %40 (@), %2F (/), %3A (:)")
         return url
 
     @field_validator("host")

@@ -12,7 +12,9 @@ from typing import Any, Self
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event, text
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 BUSY_TIMEOUT = timedelta(seconds=10)
@@ -22,6 +24,14 @@ _MIGRATION_LOCK = 0x6172725F6D696772  # "arr_migr"
 """PostgreSQL's number for "somebody migrates"; processes that start together do so one after the other."""
 
 _BEGIN_MODE = "sqlite_begin_mode"
+
+
+_CONNECT_TIMEOUT = timedelta(seconds=10)
+"""How long a PostgreSQL server may take to accept a connection, unless the URL says otherwise."""
+
+
+class DatabaseTooNewError(Exception):
+    """A newer release has migrated the database; this one does not know what is in it."""
 
 
 class Database:
@@ -38,16 +48,21 @@ class Database:
     async def open(cls, url: str) -> Self:
         """Connect to `sqlite+aiosqlite:///…` or `postgresql+psycopg://…` and bring the schema up to date.
 
-        Raises `sqlalchemy.exc.SQLAlchemyError` when the database cannot be reached or migrated.
+        Raises `sqlalchemy.exc.SQLAlchemyError` when the database cannot be reached or migrated, `DatabaseTooNewError`
+        when a newer release has been here, `ImportError` without the driver.
         """
-        engine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        engine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"), connect_args=_connect_args(url))
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", _configure_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
             event.listen(engine.sync_engine, "invalidate", _roll_back)
         database = cls(engine)
-        async with engine.execution_options(**{_BEGIN_MODE: "IMMEDIATE"}).begin() as connection:
-            await connection.run_sync(_migrate)
+        try:
+            async with engine.execution_options(**{_BEGIN_MODE: "IMMEDIATE"}).begin() as connection:
+                await connection.run_sync(_migrate)
+        except BaseException:
+            await database.close()
+            raise
         return database
 
     @asynccontextmanager
@@ -70,6 +85,20 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+def is_readable_url(url: str) -> bool:
+    """Whether every part of the URL is where it belongs; an `@` in a password puts half of it into the host's name."""
+    try:
+        return "@" not in (make_url(url).host or "")
+    except (ArgumentError, ValueError):
+        return False
+
+
+def _connect_args(url: str) -> dict[str, object]:
+    if url.startswith("sqlite") or "connect_timeout" in make_url(url).query:
+        return {}
+    return {"connect_timeout": round(_CONNECT_TIMEOUT.total_seconds())}
 
 
 def _reading(engine: AsyncEngine) -> dict[str, object]:
@@ -102,7 +131,10 @@ def _roll_back(dbapi_connection: Any, _record: object, _error: object) -> None:
 def _migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATION_LOCK})
-    command.upgrade(alembic_config(connection), "head")
+    try:
+        command.upgrade(alembic_config(connection), "head")
+    except CommandError as error:  # the only way to come here: the database's revision is none of this release
+        raise DatabaseTooNewError("the database was migrated by a newer release, which this one cannot read") from error
 
 
 def alembic_config(connection: Connection) -> Config:

@@ -43,5 +43,5 @@ def python_files(project_files: tuple[Path, ...]) -> tuple[Path, ...]:
 @pytest.fixture(scope="session")
 def package_files(python_files: tuple[Path, ...]) -> tuple[Path, ...]:
     """The Python files that are installed, and the benchmarks: all but tests."""
-    packages = {"shared_schemas", "reward_client", "services", "trainer", "arr", "benchmarks"}
+    packages = {"shared_schemas", "reward_client", "services", "trainer", "arr", "benchmarks", "deploy"}
     return tuple(path for path in python_files if path.parts[0] in packages)

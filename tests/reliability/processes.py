@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -41,6 +42,14 @@ class Process:
     def log(self) -> str:
         """What it has said so far."""
         return self._log.read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait until it has ended by itself; returns its exit code."""
+        return self._process.wait(timeout=_START_SECONDS)
 
     def kill(self) -> None:
         """End it at once, as a crash would; again is fine."""
