@@ -10,6 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
+# Tests that start many processes, or whose subject is what happens under load: one at a time, after the others.
+ALONE := tests/end_to_end tests/reliability tests/stack
+
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -32,7 +35,8 @@ stack: $(INSTALLED) ## the whole service on this machine, without a container en
 	@$(BIN)/python -m deploy.stack $(STACK)
 
 test: $(INSTALLED) ## all tests that need no vLLM
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile $(addprefix --ignore=,$(ALONE))
+	@$(BIN)/pytest $(ALONE)
 
 test-vllm: $(INSTALLED) ## the tests against a real vLLM, built into .vllm (2 GB) on the first call
 	@PYTHON=$(PYTHON) tests/vllm/build.sh

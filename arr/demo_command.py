@@ -98,7 +98,7 @@ def _print_table(results: Sequence["DemoResult"]) -> None:
 
 
 def _pooled_held_out(results: Sequence["DemoResult"]) -> str:
-    from trainer.evaluate import wilson_interval
+    from trainer.evaluation.win_rates import wilson_interval
 
     rates = [result.outcome.last.held_out for result in results]
     count = sum(rate.wins + rate.ties + rate.losses for rate in rates)

@@ -14,8 +14,10 @@ from arr.keys import keys_app
 from arr.learn import LearnCommand, learn
 from arr.pairs.command import pairs_app
 from arr.pixel_judge import pixel_judge
+from arr.prepare import prepare
 from arr.rubrics.command import rubrics_app
 from arr.serve import serve
+from arr.size import size
 from arr.train import train
 from arr.worker import worker
 
@@ -58,12 +60,14 @@ app.command()(serve)
 app.command()(worker)
 app.command()(judge)
 app.command("judge-check")(judge_check)
+app.command()(size)
 app.command(cls=LearnCommand)(learn)
 app.command()(evaluate)
 app.add_typer(rubrics_app)
 app.add_typer(pairs_app)
 app.add_typer(jobs_app)
 app.add_typer(keys_app)
+app.command()(prepare)
 app.command()(train)
 app.command()(export)
 app.command("pixel-judge")(pixel_judge)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from arr.retry_lines import announcing_retries
-from trainer.records import EvaluationRecord, Record, StepRecord
+from trainer.records import AlarmRecord, ChangeRecord, EvaluationRecord, Record, StepRecord, WinRate
 
 
 class RunProgress:
@@ -59,10 +59,15 @@ class RunProgress:
 
     def log(self, record: Record) -> None:
         """See `Monitor.log`."""
-        if isinstance(record, EvaluationRecord):
-            self.announce(_evaluation_line(record))
-        else:
-            self.stage("training", record.step + 1, self._num_steps, note=_step_note(record))
+        match record:
+            case StepRecord():
+                self.stage("training", record.step + 1, self._num_steps, note=_step_note(record))
+            case EvaluationRecord():
+                self.announce(_evaluation_line(record))
+            case AlarmRecord():
+                self.announce(_alarm_line(record))
+            case ChangeRecord():
+                pass  # the trainer's first line says so
 
 
 def _evaluation_line(record: EvaluationRecord) -> str:
@@ -70,7 +75,23 @@ def _evaluation_line(record: EvaluationRecord) -> str:
     line = f"step {record.step:>5}: win rate against the base {rate.win_rate:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
     if record.held_out is not None:
         line += f", held out {record.held_out.win_rate:.3f}"
-    return line + (f", {record.failed} pairs not judged" if record.failed else "")
+    if record.held_out_judge is not None:
+        line += f"; held-out judge {_rate(record.held_out_judge.overall)}"
+    if record.diversity is not None and record.diversity.relative is not None:
+        line += f"; diversity {record.diversity.relative:.0%} of the base's"
+    return line + (f"; {record.failed} pairs not judged" if record.failed else "")
+
+
+def _rate(rate: WinRate | None) -> str:
+    return "away" if rate is None else f"{rate.win_rate:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
+
+
+def _alarm_line(record: AlarmRecord) -> str:
+    return (
+        f"step {record.step:>5}: ALARM, the judges part: since step {record.since_step} the training judge's win rate "
+        f"changed by {record.training_change:+.3f}, the held-out judge's by {record.held_out_change:+.3f} "
+        f"(p {record.p_value:.1g})"
+    )
 
 
 def _step_note(record: StepRecord) -> str:

@@ -4,12 +4,14 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn, Self
 
 import typer
+from rich.console import Console
 
 from arr.console import OUT, ExitCode, fail, note
 
@@ -25,6 +27,7 @@ def train(
 
     Everything goes to the recipe's `output_dir`. Ctrl-C (or SIGTERM, or a closed terminal) finishes the step, saves
     and leaves; the same command goes on where it stopped, to the same curve. A second Ctrl-C leaves at once.
+    `accelerate launch --config_file trainer/configs/accelerate/ddp.yaml -m arr.main train …` runs it on several GPUs.
 
     ```
     arr demo                                 # leaves a model, prompts and demo_out/recipe.toml
@@ -37,10 +40,11 @@ def train(
     from trainer.config import load_config
     from trainer.errors import ConfigError, TrainerError
 
+    launched = Launched.of_environment()
     try:
         recipe = load_config(config, overrides or ())
     except ConfigError as error:
-        fail(str(error), code=ExitCode.USAGE)
+        launched.fail(str(error), code=ExitCode.USAGE)
 
     from arr.quiet import quiet_model_libraries
 
@@ -49,12 +53,18 @@ def train(
     from trainer.train import train as run_training
 
     try:
-        with stop_on_signal() as stop, RunProgress(OUT) as progress:
+        with (
+            stop_on_signal(is_launched=launched.is_launched) as stop,
+            RunProgress(OUT if launched.is_first else Console(quiet=True)) as progress,
+        ):
             outcome = run_training(recipe, monitors=[progress], should_stop=stop.is_set, announce=progress.announce)
     except ConfigError as error:
-        fail(str(error), code=ExitCode.USAGE)
+        launched.fail(str(error), code=ExitCode.USAGE)
     except TrainerError as error:
-        fail(f"{error}. What was done is in {recipe.output_dir}; the same command goes on from its last checkpoint")
+        way_on = f"What was done is in {recipe.output_dir}; the same command goes on from its last checkpoint"
+        launched.fail(f"{error}. {way_on}")
+    if not launched.is_first:
+        raise typer.Exit(0 if outcome.is_complete else ExitCode.INTERRUPTED)
     if not outcome.is_complete:
         note(f"stopped after {outcome.step} of {recipe.steps} steps, saved; the same command goes on")
         raise typer.Exit(ExitCode.INTERRUPTED)
@@ -62,22 +72,50 @@ def train(
     OUT.print(text, markup=False, soft_wrap=True)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Launched:
+    """Which of the processes that a launcher started this is; the only one, without a launcher."""
+
+    is_launched: bool
+    is_first: bool
+    """Of all: it draws and reports."""
+    is_first_here: bool
+    """Of this machine: it says what went wrong, which is the same on all processes."""
+
+    @classmethod
+    def of_environment(cls) -> Self:
+        """By the variables that `accelerate launch` and `torchrun` set."""
+        return cls(
+            is_launched="RANK" in os.environ,
+            is_first=os.environ.get("RANK", "0") == "0",
+            is_first_here=os.environ.get("LOCAL_RANK", "0") == "0",
+        )
+
+    def fail(self, message: str, *, code: ExitCode = ExitCode.FAILED) -> NoReturn:
+        """One line per machine, and the same code from all processes."""
+        if self.is_first_here:
+            fail(message, code=code)
+        raise typer.Exit(code)
+
+
 @contextmanager
-def stop_on_signal() -> Iterator[Event]:
+def stop_on_signal(unit: str = "step", *, is_launched: bool = False) -> Iterator[Event]:
     """Turn the first SIGINT, SIGTERM or SIGHUP into an event; a second SIGINT or SIGTERM raises `SystemExit`.
 
     Raised, so that every `with` block is left in order. A closed terminal sends SIGHUP, more than once; where it is
-    ignored (`nohup`), it stays so.
+    ignored (`nohup`), it stays so. Under a launcher no number of signals leaves at once: it repeats those of the
+    terminal, and kills who takes too long.
     """
     stop = Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             _discard_unwritable_output()
-        elif stop.is_set():
+        elif stop.is_set() and not is_launched:
             raise SystemExit(128 + number)
+        if not is_launched:
+            note(f"stopping after this {unit}; once more to leave at once")
         stop.set()
-        note("stopping after this step; once more to leave at once")
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

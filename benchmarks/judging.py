@@ -119,9 +119,9 @@ async def _overload(bench: Bench, plan: Plan) -> Overload:
 
 async def _on_vllm(plan: Plan, folder: Path, judge: Server) -> JudgeReport:
     """Every way of asking a real server."""
-    async with _bench(plan.small_side, plan, folder, judge, window=plan.vllm_window, settings=VLLM_SERVICE) as bench:
+    async with _bench(plan.vllm_side, plan, folder, judge, window=plan.vllm_window, settings=VLLM_SERVICE) as bench:
         rows = await all_rows(bench, plan.counts, on_row=_tell)
-    return JudgeReport(judge=f"vLLM, model {bench.direct.model}", pictures=_pictures(plan.small_side), rows=rows)
+    return JudgeReport(judge=f"vLLM, model {bench.direct.model}", pictures=_pictures(plan.vllm_side), rows=rows)
 
 
 @asynccontextmanager
@@ -171,6 +171,7 @@ def main(
     vllm: Annotated[
         str, typer.Option(help="URL of a vLLM to measure too, `auto` = the one in .vllm, or `no`.")
     ] = "auto",
+    vllm_side: Annotated[int, typer.Option(min=32, help="Width and height of the pictures that vLLM judges.")] = 128,
     profile: Annotated[bool, typer.Option(help="Only tell where the service's CPU time goes.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write the numbers here, as JSON.")] = None,
 ) -> None:
@@ -179,7 +180,7 @@ def main(
     Exit code 0 says that it was measured, not that every target was met.
     """
     signal.signal(signal.SIGTERM, _stop)
-    plan = QUICK if quick else USUAL
+    plan = replace(QUICK if quick else USUAL, vllm_side=vllm_side)
     url = None if vllm in {"auto", "no"} else vllm
     start_vllm = vllm == "auto" and not quick and processes.is_vllm_built()
     with tempfile.TemporaryDirectory() as folder:

@@ -46,7 +46,7 @@ class Plan:
     """Clients at a time."""
     repeated_pairs: int
     small_side: int
-    """Of the pictures under pressure and on vLLM: there the CPU is for many requests, not for large ones."""
+    """Of the pictures under pressure: there the CPU is for many requests, not for large ones."""
     small_judge: JudgeShape
     num_runs: int
     """Clients that share the judge."""
@@ -59,6 +59,8 @@ class Plan:
     overload_lasts: timedelta
     vllm_window: Window
     num_pictures: int = 24
+    vllm_side: int = 128
+    """Of the pictures on vLLM."""
 
 
 def _window(warm_up: float, measured: float) -> Window:

@@ -134,6 +134,26 @@ def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.fixture(scope="session")
+def tiny_qwen_edit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a real QwenImageEditPipeline of half a million random parameters; it draws 128 × 128 pixels."""
+    from arr.demo.tiny_qwen_edit import build_random_tiny_qwen_edit
+
+    directory = tmp_path_factory.mktemp("models") / "tiny-qwen-edit"
+    build_random_tiny_qwen_edit(directory, seed=0)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen_edit_plus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a QwenImageEditPlusPipeline."""
+    from arr.demo.tiny_qwen_edit import build_random_tiny_qwen_edit_plus
+
+    directory = tmp_path_factory.mktemp("models") / "tiny-qwen-edit-plus"
+    build_random_tiny_qwen_edit_plus(directory, seed=0)
+    return directory
+
+
 @pytest.fixture
 def make_values(tiny_flux: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """`make_values(steps=2, reward={"url": …})`: the values of a small recipe, sections merged with what is given."""

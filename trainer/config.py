@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from shared_schemas.reward import MAX_PAIRWISE_CANDIDATES, Scheme
-from shared_schemas.rubrics import Mode, RubricReference
+from shared_schemas.rubrics import Mode, RubricReference, Task
 from trainer.errors import ConfigError
 from trainer.presets import Preset, under_recipe
 
@@ -22,8 +22,18 @@ RUNTIME_KEYS: dict[str, bool | set[str]] = {
     "num_threads": True,
     "checkpoint": True,
     "evaluation": True,
+    "ema": {"on_cpu"},
+    "tracking": True,
     "data": True,
-    "reward": {"url", "rubric", "deadline_seconds", "max_failed_fraction", "allow_pixel_judge"},
+    "reward": {
+        "url",
+        "rubric",
+        "deadline_seconds",
+        "max_wait_seconds",
+        "max_failed_fraction",
+        "max_tied_fraction",
+        "allow_pixel_judge",
+    },
 }
 """Parts of a recipe that may change between the parts of a run, as they do not shape the weights; prompts and rubric
 are compared by content."""
@@ -41,7 +51,7 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """Which pipeline is trained, and how it samples during training."""
 
-    family: Literal["flux", "sd3"] = "flux"
+    family: Literal["flux", "sd3", "qwen_image_edit", "qwen_image_edit_plus", "z_image"] = "flux"
     """Which policy file drives it."""
     path: str
     """Directory (or hub id) that the diffusers pipeline's `from_pretrained` takes."""
@@ -52,11 +62,42 @@ class ModelConfig(Section):
     num_inference_steps: Annotated[int, Field(ge=2)] = 8
     """Denoising steps T of a rollout and of an evaluation sample."""
     guidance_scale: float = 3.5
-    """FLUX's guidance embedding, or the scale of classifier-free guidance (`sd3`); the same as after training."""
+    """FLUX's guidance embedding, or the scale of classifier-free guidance (`sd3`, off at 1; `z_image`, off at 0); the
+    same as after training."""
+    true_cfg_scale: float = 4.0
+    """Scale of classifier-free guidance (`qwen_image_edit`, `qwen_image_edit_plus`); 1 turns it off. The same as after
+    training."""
+    negative_prompt: str = " "
+    """What that guidance leads away from."""
     max_sequence_length: Positive = 512
-    """Tokens the T5 prompt is padded to; 256 is usual for `sd3`."""
+    """Tokens the T5 prompt is padded to; 256 is usual for `sd3`. A longer prompt is an error: nothing is cut off."""
     gradient_checkpointing: bool = False
     """Trade a second forward pass for memory."""
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether the model edits source images."""
+        return self.family.startswith("qwen_image_edit")
+
+    @property
+    def task(self) -> Task:
+        """What its rubrics are for."""
+        return Task.EDIT if self.is_edit else Task.T2I
+
+    @property
+    def used_negative_prompt(self) -> str | None:
+        """None where there is no true classifier-free guidance."""
+        return self.negative_prompt if self.is_edit and self.true_cfg_scale > 1.0 else None
+
+    @model_validator(mode="after")
+    def _guidance_is_this_familys(self) -> Self:
+        """A scale under the wrong name would be lost without a word."""
+        ignored = ("guidance_scale",) if self.is_edit else ("true_cfg_scale", "negative_prompt")
+        for name in ignored:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                used = "true_cfg_scale" if self.is_edit else "guidance_scale"
+                raise ValueError(f"{name} has no effect on {self.family}; its guidance is {used}")
+        return self
 
 
 class LoraConfig(Section):
@@ -74,7 +115,15 @@ class DataConfig(Section):
     """What is sampled."""
 
     prompts: Path
-    """JSON Lines of `{"prompt": …}`."""
+    """JSON Lines of `{"prompt": …}` or `{"prompt": …, "source_image": "before.png"}`, a folder that Hugging Face's
+    `save_to_disk` wrote, or a JSON file of ShareGPT-4o-Image."""
+    prompt_column: str | None = None
+    """What a row calls its prompt. Empty = `prompt`; `input_prompt` in ShareGPT-4o-Image."""
+    source_column: str | None = None
+    """What it calls its source image or images. Empty = `source_image`, `input_image`, and rows may do without."""
+    prepared: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = None
+    """Folder that `arr prepare` fills with encoded examples; training then loads no text encoder. Empty = encode at
+    every start."""
 
 
 class RolloutConfig(Section):
@@ -132,8 +181,13 @@ class RewardConfig(Section):
     """The same for pointwise scores. Empty = 0."""
     deadline_seconds: Annotated[float, Field(gt=0.0, le=3600.0)] = 120.0
     """How long one request may take, retries included."""
+    max_wait_seconds: Annotated[float, Field(ge=0.0, le=86400.0)] = 1800.0
+    """How long the run waits, asking again and again, for a service or a judge that is away; then it stops, with a
+    checkpoint."""
     max_failed_fraction: Fraction = 0.25
     """The run stops, with a checkpoint, when a larger share of a step's groups was not judged."""
+    max_tied_fraction: Fraction = 1.0
+    """The same for groups that the judge could not separate."""
     allow_pixel_judge: bool = False
     """Allow training on the built-in stand-in judge."""
 
@@ -185,19 +239,69 @@ class CheckpointConfig(Section):
     """Steps between checkpoints; the last step is always saved."""
     keep: Positive = 2
     """How many are kept."""
+    accept_changes: tuple[Literal["rubric", "judge"], ...] = ()
+    """What may differ from the last checkpoint of the run; otherwise it refuses to go on. For one start, on the command
+    line: `checkpoint.accept_changes='["judge"]'`."""
 
 
 class EvaluationConfig(Section):
     """Tuned against base on fixed prompts and noises."""
 
     prompts: Path | None = None
-    """JSON Lines of `{"prompt": …}`; those not trained on are reported as held out. Empty = no evaluation."""
+    """As `data.prompts`; those not trained on are reported as held out. Empty = no evaluation."""
+    prompt_column: str | None = None
+    """As `data.prompt_column`."""
+    source_column: str | None = None
+    """As `data.source_column`."""
     every: Positive = 10
     """Steps between evaluations; the first and the last step are always evaluated."""
     images_per_prompt: Positive = 12
     """Fixed noises per prompt."""
     seed: int = 10_000
     """Seed of the fixed noises."""
+    held_out_rubric: Annotated[str, AfterValidator(_refuse_unreadable_reference)] | None = None
+    """Rubric set of the held-out judge, which is asked about the same pairs and never trained on. Empty =
+    `reward.rubric`."""
+    held_out_url: str | None = None
+    """The reward service of the held-out judge. Empty = `reward.url`; with neither of both there is no such judge."""
+    held_out_tie_margin: Annotated[float, Field(ge=0.0)] | None = None
+    """As `reward.tie_margin`, for its verdicts; a margin belongs to a rubric set. Empty = that service's default."""
+    held_out_tie_score: Annotated[float, Field(ge=0.0)] | None = None
+    """The same for pointwise scores. Empty = 0."""
+    stop_on_alarm: bool = False
+    """Save and stop when the two judges part: the training judge sees progress that the held-out one does not. They are
+    reported either way."""
+
+    @property
+    def has_held_out_judge(self) -> bool:
+        """Whether a second judge is asked."""
+        return self.held_out_rubric is not None or self.held_out_url is not None
+
+    @model_validator(mode="after")
+    def _the_held_out_judge_is_there(self) -> Self:
+        is_configured = self.held_out_tie_margin is not None or self.held_out_tie_score is not None
+        if (self.stop_on_alarm or is_configured) and not self.has_held_out_judge:
+            raise ValueError("there is no held-out judge; set evaluation.held_out_rubric or evaluation.held_out_url")
+        return self
+
+
+class EmaConfig(Section):
+    """The moving average of the adapter's weights."""
+
+    decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """How much of the average stays at every step, after a warm-up; evaluations and exports then use the average. 0 =
+    none is kept."""
+    on_cpu: bool = False
+    """Keep it in the memory of the CPU."""
+
+
+class TrackingConfig(Section):
+    """Where curves and image grids are shown, beside `metrics.jsonl`."""
+
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] | None = None
+    """Empty = `tensorboard`, where it is installed; `[]` = none."""
+    project: Annotated[str, Field(min_length=1)] = "rubric-reward"
+    """Project of wandb and trackio. Runs are named after the output directory."""
 
 
 class TrainConfig(Section):
@@ -222,6 +326,8 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    ema: EmaConfig = EmaConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -250,6 +356,25 @@ class TrainConfig(Section):
             most = MAX_PAIRWISE_CANDIDATES
             raise ValueError(f"up to {most} candidates are compared pairwise; rollout.candidates is {num_candidates}")
         return self
+
+    def held_out_reward(self) -> RewardConfig | None:
+        """How the held-out judge is asked; None when there is none. Nothing waits for it, or stops with it."""
+        held_out = self.evaluation
+        if not held_out.has_held_out_judge:
+            return None
+        return self.reward.model_copy(
+            update={
+                "url": held_out.held_out_url or self.reward.url,
+                "rubric": held_out.held_out_rubric or self.reward.rubric,
+                "mode": None if held_out.held_out_rubric else self.reward.mode,
+                "scheme": None,
+                "tie_margin": held_out.held_out_tie_margin,
+                "tie_score": held_out.held_out_tie_score,
+                "max_wait_seconds": 0.0,
+                "max_failed_fraction": 1.0,
+                "max_tied_fraction": 1.0,
+            }
+        )
 
     def shaping_values(self) -> dict[str, Any]:
         """What shapes the weights, as JSON values: a run goes on, and is exported, with the same ones only."""

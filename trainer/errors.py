@@ -4,7 +4,8 @@ TrainerError
 ├── ConfigError         the recipe or its files are wrong; nothing was loaded
 ├── SelfCheckError      step 0 found a number that is off
 ├── RewardsUnavailable  the service could not reward a step; the run is saved and can be resumed
-└── TrainingDiverged    a loss or gradient is not finite; the optimizer did not step
+├── TrainingDiverged    a loss or gradient is not finite; the optimizer did not step
+└── JudgesParted        the training judge sees progress that the held-out one does not; the run is saved
 """
 
 
@@ -25,4 +26,8 @@ class RewardsUnavailable(TrainerError):  # noqa: N818 - reads as what happened
 
 
 class TrainingDiverged(TrainerError):  # noqa: N818 - reads as what happened
-    """A gradient or an image is not finite."""
+    """A loss, a gradient or an image is not finite; the optimizer did not step."""
+
+
+class JudgesParted(TrainerError):  # noqa: N818 - reads as what happened
+    """The alarm rang, and the recipe wants it to stop the run."""

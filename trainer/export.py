@@ -1,32 +1,29 @@
-"""From a checkpoint to an adapter that others can load: one directory, both layouts.
+"""From a checkpoint to an adapter that others can load: one directory, both layouts (see `adapter_folder`).
 
-    pytorch_lora_weights.safetensors   diffusers: pipe.load_lora_weights(directory)
-    adapter_config.json                ┐ PEFT, for the transformer alone
-    adapter_model.safetensors          ┘
-    README.md                          model card: base, rubric, judge, curve, the lines that use it
-
-The α/rank scaling travels in the diffusers file's metadata; without it, α is silently taken to be the rank.
+Its model card names base, rubric and judge, and has the curve and the lines that use the adapter.
 """
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from shared_schemas.rubrics import RubricContent
+from trainer.adapter_folder import CARD, new_adapter_folder, save_peft_weights
 from trainer.checkpoint import Checkpoint, CheckpointStore
-from trainer.config import TrainConfig
+from trainer.config import ModelConfig, TrainConfig
 from trainer.errors import ConfigError
 from trainer.policies import load_policy, lora
-from trainer.policies.base import Policy
 
-PEFT_PREFIX = "base_model.model."
-
-_PIPELINES = {"flux": "FluxPipeline", "sd3": "StableDiffusion3Pipeline"}
+_PIPELINES = {
+    "flux": "FluxPipeline",
+    "sd3": "StableDiffusion3Pipeline",
+    "qwen_image_edit": "QwenImageEditPipeline",
+    "qwen_image_edit_plus": "QwenImageEditPlusPipeline",
+    "z_image": "ZImagePipeline",
+}
 """Model family → diffusers' class."""
 
 
@@ -38,9 +35,10 @@ class RubricText:
     content: RubricContent
 
 
-def export_run(config: TrainConfig, output: Path, *, rubric: RubricText | None = None) -> Path:
+def export_run(config: TrainConfig, output: Path, *, rubric: RubricText | None = None, last: bool = False) -> Path:
     """Write the newest checkpoint of a run as a loadable adapter, temp-then-rename; returns `output`.
 
+    Where the run keeps an average of its weights, that is what is written, unless `last` asks for the last ones.
     Raises `ConfigError` when the run has no checkpoint yet or was started with another recipe or rubric (a wrong α
     would scale the adapter wrongly without a word), the model cannot be loaded, or `output` holds other things.
     """
@@ -50,43 +48,45 @@ def export_run(config: TrainConfig, output: Path, *, rubric: RubricText | None =
     checkpoint.state.refuse_other_recipe(config.shaping_values())
     if rubric is not None and rubric.content.digest != checkpoint.state.rubric_digest:
         raise ConfigError(f"{rubric.reference} is not what the run was rewarded by; name that version in reward.rubric")
-    if output.exists() and not (output / "adapter_config.json").exists():
-        raise ConfigError(f"{output} exists and is not an adapter; choose another directory")
-    policy = load_policy(config, examples=(), device=torch.device("cpu"))
-    policy.load_adapter_state(checkpoint.adapter)
-    draft = output.with_name(f".{output.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    policy.save_for_diffusers(draft)
-    _save_for_peft(policy, draft)
-    (draft / "README.md").write_text(model_card(config, checkpoint, rubric=rubric))
-    shutil.rmtree(output, ignore_errors=True)
-    return draft.rename(output)
+    with new_adapter_folder(output) as draft:
+        policy = load_policy(config, examples=(), device=torch.device("cpu"))
+        policy.load_adapter_state(checkpoint.adapter if last or checkpoint.ema is None else checkpoint.ema)
+        policy.save_for_diffusers(draft)
+        lora.peft_config(policy.transformer).save_pretrained(draft)
+        save_peft_weights(policy.adapter_state(), draft)
+        (draft / CARD).write_text(model_card(config, checkpoint, rubric=rubric))
+    return output
 
 
 def usage_lines(config: TrainConfig, adapter: str) -> str:
     """The lines that draw an image with the adapter; size, steps and guidance are the ones it was trained with."""
     model, pipeline = config.model, _PIPELINES[config.model.family]
+    loads = "from diffusers.utils import load_image\n" if model.is_edit else ""
     return (
         "import torch\n"
-        f"from diffusers import {pipeline}\n\n"
+        f"from diffusers import {pipeline}\n{loads}\n"
         f'pipe = {pipeline}.from_pretrained("{model.path}", dtype=torch.{model.dtype})\n'
         f'pipe.load_lora_weights("{adapter}")\n'
-        "image = pipe(\n"
-        '    "your prompt",\n'
-        f"    height={model.resolution},\n"
-        f"    width={model.resolution},\n"
-        f"    num_inference_steps={model.num_inference_steps},\n"
-        f"    guidance_scale={model.guidance_scale},\n"
-        f"    max_sequence_length={model.max_sequence_length},\n"
-        ").images[0]\n"
+        "image = pipe(\n" + "".join(f"    {argument},\n" for argument in _call_arguments(model)) + ").images[0]\n"
     )
+
+
+def _call_arguments(model: ModelConfig) -> list[str]:
+    size = [f"height={model.resolution}", f"width={model.resolution}"]
+    steps = f"num_inference_steps={model.num_inference_steps}"
+    if not model.is_edit:
+        guidance = f"guidance_scale={model.guidance_scale}"
+        return ['"your prompt"', *size, steps, guidance, f"max_sequence_length={model.max_sequence_length}"]
+    away = [] if model.used_negative_prompt is None else [f"negative_prompt={json.dumps(model.used_negative_prompt)}"]
+    guidance = f"true_cfg_scale={model.true_cfg_scale}"
+    return ['load_image("before.png")', '"your instruction"', *size, steps, guidance, *away]
 
 
 def model_card(config: TrainConfig, checkpoint: Checkpoint, *, rubric: RubricText | None) -> str:
     """Markdown: what the adapter is, what it was rewarded for, and how to use it."""
     state, tag = checkpoint.state, "grpo" if _is_grpo(config) else "rpo"
-    header = f"---\nlibrary_name: diffusers\nbase_model: {config.model.path}\ntags: [lora, text-to-image, {tag}]\n---\n"
+    kind = "image-to-image" if config.model.is_edit else "text-to-image"
+    header = f"---\nlibrary_name: diffusers\nbase_model: {config.model.path}\ntags: [lora, {kind}, {tag}]\n---\n"
     facts = (
         f"| base model | `{config.model.path}` |\n|---|---|\n"
         f"| steps | {state.step} |\n"
@@ -115,13 +115,6 @@ def _method_line(config: TrainConfig) -> str:
     if _is_grpo(config):
         return "A LoRA adapter trained on rubric rewards relative to their group (Flow-GRPO, arXiv 2505.05470).\n"
     return "A LoRA adapter trained with Rubric Policy Optimization (RPO, arXiv 2605.08354).\n"
-
-
-def _save_for_peft(policy: Policy, directory: Path) -> None:
-    config = lora.peft_config(policy.transformer)
-    config.save_pretrained(directory)
-    state = {f"{PEFT_PREFIX}{name}": value for name, value in policy.adapter_state().items()}
-    save_file(state, directory / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def _rubric_section(rubric: RubricText | None) -> str:

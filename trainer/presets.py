@@ -11,11 +11,14 @@ from typing import Any, Literal, get_args
 
 Preset = Literal["default", "paper"]
 
+_SAME_AS = {"qwen_image_edit_plus": "qwen_image_edit"}
+"""Families that were not published on and take the values of their predecessor."""
+
 _DIRECTORY = Path(__file__).parent / "configs" / "presets"
 
 
 def under_recipe(preset: str, recipe: Mapping[str, Any], *, family: str) -> dict[str, Any]:
-    """The recipe's values, and the preset's where the recipe is silent; an unknown name is left for the field to refuse.
+    """The recipe's values, and the preset's where it is silent; an unknown name is left for the field to refuse.
 
     Raises `ValueError` when the preset is not there for the family.
     """
@@ -25,7 +28,7 @@ def under_recipe(preset: str, recipe: Mapping[str, Any], *, family: str) -> dict
 
 
 def _read(preset: str, family: str) -> dict[str, Any]:
-    path = _DIRECTORY / f"{preset}_{family}.toml"
+    path = _DIRECTORY / f"{preset}_{_SAME_AS.get(family, family)}.toml"
     if not path.is_file():
         names = ", ".join(
             found.stem.removeprefix(f"{preset}_") for found in sorted(_DIRECTORY.glob(f"{preset}_*.toml"))

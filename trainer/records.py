@@ -114,6 +114,32 @@ class WinRate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HeldOutJudge:
+    """What a judge that nobody trains on, or by other rubrics, says of the same pairs."""
+
+    rubric_digest: str
+    judge_fingerprint: str
+    overall: WinRate | None
+    """Null when it judged none of them."""
+    failed: int
+    """Pairs that it did not judge; left out of the rate."""
+    problem: str | None
+    """Why it gave no answer at all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diversity:
+    """How different the images of one prompt are: mean 1 − SSIM over pairs, from 0 (all the same) to about 1."""
+
+    base: float
+    tuned: float
+    relative: float | None
+    """tuned / base; null when the base draws one image per prompt."""
+    lowest: float
+    """Of the tuned model, on the prompt where it is least."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationRecord:
     """One evaluation, after `step` optimizer steps."""
 
@@ -123,8 +149,42 @@ class EvaluationRecord:
     """On prompts that are not trained on; null when there are none, or none was judged."""
     failed: int
     """Pairs that were not judged; left out of the rates."""
+    held_out_judge: HeldOutJudge | None
+    """Null when there is none."""
+    diversity: Diversity | None
+    """Null with one image per prompt."""
+    is_average: bool
+    """Whether the averaged adapter was evaluated (`ema.decay`), not the last one."""
     seconds: float
     kind: Literal["evaluation"] = "evaluation"
 
 
-Record = StepRecord | EvaluationRecord
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlarmRecord:
+    """The training judge sees progress that the held-out judge does not; see `trainer.evaluation.alarm`."""
+
+    step: int
+    since_step: int
+    """The evaluation that the held-out judge liked best."""
+    training_change: float
+    """Of the training judge's win rate since then, over the pairs that both judged both times."""
+    held_out_change: float
+    """Of the held-out judge's."""
+    p_value: float
+    """Of the wider gap, one-sided."""
+    kind: Literal["alarm"] = "alarm"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeRecord:
+    """A run went on, as it was told to, although it is rewarded differently from `step` on."""
+
+    step: int
+    what: Literal["rubric", "judge"]
+    before: str
+    """Digest or fingerprint."""
+    after: str
+    kind: Literal["change"] = "change"
+
+
+Record = StepRecord | EvaluationRecord | AlarmRecord | ChangeRecord

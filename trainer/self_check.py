@@ -19,20 +19,30 @@ from trainer.policies.lora import trainable_parameters
 from trainer.rewards import RewardSource
 from trainer.rollout import Rollout, mean_of_step, sample_deterministic, sample_rollout
 
-_RATIO_TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-3}
-"""|ratio − 1| when a rollout is scored by the policy that made it (mean over dimensions)."""
+_RATIO_TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-5}
+"""|ratio − 1| when a rollout is scored by the policy that made it (mean over dimensions).
+
+Measured on the tiny FLUX and SD3, all samplers: exactly 0 in either dtype, as long as what was sampled together is
+scored together. In other batches up to 7e-6 in float32 and 6e-6 in bfloat16. The mildest mistake, latents stored in
+bfloat16: 1.2e-4 and 2.7e-4.
+"""
 
 _IMAGE_TOLERANCE = {"float32": 2e-3, "bfloat16": 0.1}
-"""Largest difference of a pixel in [0, 1] to the diffusers pipeline's image."""
+"""Largest difference of a pixel in [0, 1] to the diffusers pipeline's image. Measured as above: 1e-6 in float32, 1e-2
+in bfloat16, where the pipeline rounds its latents between the steps and we do not."""
 
 _PERTURBATION = 0.02
 """Standard deviation of the noise that is added to the adapter for a moment."""
 
 
 def check_policy(policy: Policy, config: TrainConfig, *, examples: tuple[Example, ...], is_fresh: bool) -> Rollout:
-    """Check sampling, ratios, reference and KL on one micro-batch; returns it. Leaves the policy as it was."""
+    """Check sampling, ratios, reference and KL on one micro-batch; returns it. Leaves the policy as it was.
+
+    The micro-batch has no window: any denoising step may be in that of a later training step.
+    """
     size = config.rollout.prompts_per_step // config.rollout.micro_batches
-    rollout = sample_rollout(policy, examples[:size], config=config.rollout, seed=config.seed, step=0, first_group=0)
+    whole = config.rollout.model_copy(update={"window": None})
+    rollout = sample_rollout(policy, examples[:size], config=whole, seed=config.seed, step=0, first_group=0)
     _check_images(policy, rollout.examples[0], config)
     _check_ratio(policy, rollout, config)
     if is_fresh:
@@ -64,10 +74,10 @@ def _check_images(policy: Policy, example: Example, config: TrainConfig) -> None
     )
 
 
-@torch.no_grad()
 def _check_ratio(policy: Policy, rollout: Rollout, config: TrainConfig) -> None:
+    """With gradient, as in the update: checkpointing, compilation and kernels may differ from those that sampled."""
     for step in rollout.steps:
-        mean = mean_of_step(policy, step, rollout.conditioning, config.rollout)
+        mean = mean_of_step(policy, step, rollout.conditioning, config.rollout).detach()
         log_ratio = gaussian_log_ratio(step.next_latents_BND, mean, step.mean_BND, step.std, reduction="mean")
         _expect_below(
             _RATIO_TOLERANCE[config.model.dtype],

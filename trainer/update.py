@@ -4,13 +4,13 @@ Shape suffixes: B candidates of one rollout, N tokens, D channels.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from trainer.algorithms.advantages import Advantages
-from trainer.algorithms.losses import LossInputs, LossOutputs, rpo_loss
+from trainer.algorithms.losses import LossInputs, rpo_loss
 from trainer.algorithms.sde import gaussian_kl, gaussian_log_ratio
 from trainer.config import LossConfig, TrainConfig
 from trainer.policies.base import Policy
@@ -33,26 +33,48 @@ def nothing_learned(advantages: Advantages) -> UpdateRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateLosses:
-    """What the slices of one update came to."""
+    """What the slices of one update came to, on one process or on all."""
 
-    outputs: tuple[LossOutputs, ...]
+    loss: float
+    """Their part of the mean."""
+    clipped: int
+    kl_sum: float
+    max_ratio_error: float
     num_counted: int
-    """(candidate, denoising step) pairs of groups that count."""
+    """(candidate, denoising step) pairs of groups that count, in the whole update."""
     num_flat: int
-    """Scored groups that do not."""
+    """Scored groups that do not, in the whole update."""
     has_kl: bool
+
+    @classmethod
+    def total(cls, parts: Sequence["UpdateLosses"]) -> "UpdateLosses":
+        """Those of all processes as one."""
+        return replace(
+            parts[0],
+            loss=sum(part.loss for part in parts),
+            clipped=sum(part.clipped for part in parts),
+            kl_sum=sum(part.kl_sum for part in parts),
+            max_ratio_error=max(part.max_ratio_error for part in parts),
+        )
 
     def record(self, grad_norm: float) -> UpdateRecord:
         """Summarise for the log."""
         return UpdateRecord(
-            loss=sum(float(output.loss.detach()) for output in self.outputs),
+            loss=self.loss,
             grad_norm=grad_norm,
-            clipped_fraction=sum(output.clipped for output in self.outputs) / self.num_counted,
-            max_ratio_error=max(output.max_ratio_error for output in self.outputs),
-            kl=sum(output.kl_sum for output in self.outputs) / self.num_counted if self.has_kl else None,
+            clipped_fraction=self.clipped / self.num_counted,
+            max_ratio_error=self.max_ratio_error,
+            kl=self.kl_sum / self.num_counted if self.has_kl else None,
             num_flat=self.num_flat,
             skipped=False,
         )
+
+
+Share = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
+
+def _all(items: Sequence[Tensor]) -> Sequence[Tensor]:
+    return items
 
 
 def backward_rpo(
@@ -63,6 +85,7 @@ def backward_rpo(
     num_judged: int,
     config: TrainConfig,
     backward: Callable[[Tensor], None],
+    share: Share = _all,
 ) -> UpdateLosses | None:
     """Accumulate the gradient of the mean loss over all (candidate, denoising step) pairs of judged groups.
 
@@ -70,17 +93,20 @@ def backward_rpo(
     that favours neither candidate does; otherwise a step with two scored groups out of thirty-two would move the model
     as far as one with thirty, on a fraction of the evidence. Failed groups count nowhere. Returns None, and touches no
     gradient, when no group was scored.
+
+    `advantages` and `num_judged` are those of the whole step; of its micro-batches, all of a size, `rollouts` holds
+    those that `share` leaves, the ones of this process. Gradients added up over processes are those of one.
     """
     num_steps = len(rollouts[0].steps)
     num_counted = int(advantages.mask_PG.sum()) * num_steps
     if num_counted == 0:
         return None
     normaliser = num_judged * advantages.mask_PG.shape[1] * num_steps
-    sizes = [rollout.num_candidates for rollout in rollouts]
+    size = rollouts[0].num_candidates
     slices = zip(
         rollouts,
-        torch.split(advantages.values_PG.flatten(), sizes),
-        torch.split(advantages.mask_PG.flatten(), sizes),
+        share(torch.split(advantages.values_PG.flatten(), size)),
+        share(torch.split(advantages.mask_PG.flatten(), size)),
         strict=True,
     )
     outputs = []
@@ -93,7 +119,10 @@ def backward_rpo(
             backward(output.loss)
             outputs.append(output)
     return UpdateLosses(
-        outputs=tuple(outputs),
+        loss=sum(float(output.loss.detach()) for output in outputs),
+        clipped=sum(output.clipped for output in outputs),
+        kl_sum=sum(output.kl_sum for output in outputs),
+        max_ratio_error=max(output.max_ratio_error for output in outputs),
         num_counted=num_counted,
         num_flat=advantages.num_flat,
         has_kl=config.loss.kl_weight > 0,

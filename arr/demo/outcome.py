@@ -17,7 +17,7 @@ from arr.demo.ground_truth import GroundTruth
 from arr.demo.shapes import Pixels
 from shared_schemas.reward import GroupResult
 from trainer.config import TrainConfig
-from trainer.data import read_examples
+from trainer.data import read_run_examples
 from trainer.records import WinRate
 
 
@@ -78,7 +78,7 @@ class Outcome:
 def read_outcome(config: TrainConfig, *, metrics: Path, truth: GroundTruth, prompts: Sequence[str]) -> Outcome:
     """Put together what a run wrote: its metrics, and its evaluation grids seen with the eyes of the ground truth."""
     records = [json.loads(line) for line in metrics.read_text().splitlines()]
-    trained = {example.prompt for example in read_examples(config.data.prompts)}
+    trained = {example.prompt for example in read_run_examples(config)[0]}
     held_out = tuple(prompt not in trained for prompt in prompts)
     folder, size = config.output_dir / "evaluations", config.model.resolution
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+import typer
 from typer.testing import Result
 
+from arr.console import ExitCode
 from arr.service_process import running_service
-from arr.train import stop_on_signal
+from arr.train import Launched, stop_on_signal
 
 RECIPE = Path(__file__).parents[2] / "trainer" / "configs" / "tiny_flux.toml"
 
@@ -75,6 +77,37 @@ def test_the_first_signal_asks_to_stop_and_the_former_handlers_come_back(number:
         signal.raise_signal(number)
         assert stop.is_set()
     assert signal.getsignal(number) is former
+
+
+@pytest.mark.usefixtures("not_under_nohup")
+def test_under_a_launcher_which_repeats_signals_no_number_of_them_leaves_at_once() -> None:
+    with stop_on_signal(is_launched=True) as stop:
+        _raise_in_turn(signal.SIGINT, signal.SIGINT, signal.SIGTERM)
+        assert stop.is_set()
+
+
+@pytest.mark.parametrize(
+    ("rank", "local_rank", "speaks"), [("0", "0", True), ("1", "1", False), ("8", "0", True), (None, None, True)]
+)
+def test_of_processes_that_fail_alike_one_per_machine_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rank: str | None,
+    local_rank: str | None,
+    speaks: bool,
+) -> None:
+    for name, value in (("RANK", rank), ("LOCAL_RANK", local_rank)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    launched = Launched.of_environment()
+    assert launched.is_launched == (rank is not None)
+    assert launched.is_first == (rank in {None, "0"})
+    with pytest.raises(typer.Exit) as left:
+        launched.fail("no judge", code=ExitCode.USAGE)
+    assert left.value.exit_code == ExitCode.USAGE
+    assert capsys.readouterr().err == ("error: no judge\n" if speaks else "")
 
 
 @pytest.mark.usefixtures("not_under_nohup")

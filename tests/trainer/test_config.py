@@ -56,3 +56,30 @@ def test_a_file_that_is_not_there_or_not_toml_is_one_clear_error(recipe: Path, t
     recipe.write_text("steps = = 3")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load_config(recipe)
+
+
+def test_the_held_out_judge_shares_what_the_recipe_does_not_say_of_it_and_nobody_waits_for_it(recipe: Path) -> None:
+    assert load_config(recipe).held_out_reward() is None
+    held_out = load_config(recipe, ["evaluation.held_out_rubric=taste@2", "reward.tie_margin=0.1"]).held_out_reward()
+    assert held_out is not None
+    assert (held_out.url, held_out.rubric, held_out.tie_margin) == ("http://127.0.0.1:8080", "taste@2", None)
+    assert (held_out.max_wait_seconds, held_out.max_failed_fraction) == (0.0, 1.0)
+    url = "http://other:8080"
+    other = load_config(recipe, [f"evaluation.held_out_url={url}", "reward.mode=pairwise"]).held_out_reward()
+    assert other is not None
+    assert (other.url, other.rubric, other.mode) == (url, "shapes", "pairwise")
+
+
+@pytest.mark.parametrize("override", ["evaluation.stop_on_alarm=true", "evaluation.held_out_tie_margin=0.1"])
+def test_settings_of_a_held_out_judge_need_one(recipe: Path, override: str) -> None:
+    with pytest.raises(ConfigError, match="there is no held-out judge"):
+        load_config(recipe, [override])
+    load_config(recipe, [override, "evaluation.held_out_rubric=taste"])
+
+
+def test_a_changed_decay_shapes_the_result_and_where_the_average_is_kept_does_not(recipe: Path) -> None:
+    shaping = [
+        load_config(recipe, [f"ema.{key}"]).shaping_values() for key in ("decay=0.9", "decay=0.5", "on_cpu=true")
+    ]
+    assert shaping[0] != shaping[1]
+    assert shaping[2] == load_config(recipe).shaping_values()

@@ -4,14 +4,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-from trainer.algorithms.sde import gaussian_log_ratio
+from trainer.algorithms.sde import STEP_RULES, gaussian_log_ratio
 from trainer.config import TrainConfig
 from trainer.data import Example
 from trainer.errors import TrainingDiverged
 from trainer.policies import load_policy
 from trainer.policies.base import Policy
 from trainer.policies.lora import trainable_parameters
-from trainer.rollout import Rollout, mean_of_step, sample_rollout
+from trainer.rollout import Rollout, mean_of_step, sample_rollout, stochastic_window
 
 EXAMPLES = (Example("a red circle"), Example("a blue square"))
 
@@ -37,6 +37,39 @@ def test_all_steps_but_the_last_are_stochastic(policy: Policy, config: TrainConf
     assert rollout.images_B3HW.shape == (4, 3, 32, 32)
     assert rollout.images_B3HW.min() >= 0
     assert rollout.images_B3HW.max() <= 1
+
+
+def test_a_window_is_sampled_stochastically_and_everything_around_it_deterministically(
+    policy: Policy, make_config: Callable[..., TrainConfig]
+) -> None:
+    config = make_config(rollout={"window": 2})
+    windows = {tuple(taken.index for taken in _rollout(policy, config, step=step).steps) for step in range(10)}
+    assert all(second == first + 1 for first, second in windows)
+    assert all(0 <= first <= 5 for first, _ in windows)
+    rollout = _rollout(policy, config, step=_step_with_window_at(3, config))
+    before = rollout.steps[0].latents_BND[:2]
+    assert torch.equal(*before)  # candidates part where the window begins: up to there, no noise was drawn
+    for taken in rollout.steps:
+        noise = (taken.next_latents_BND - taken.mean_BND) / taken.std
+        assert 0.8 < float(noise.std()) < 1.2
+
+
+def _step_with_window_at(first: int, config: TrainConfig) -> int:
+    return next(step for step in range(100) if stochastic_window(config.rollout, 8, seed=0, step=step)[0] == first)
+
+
+def test_windows_come_up_equally_often_and_are_a_function_of_seed_and_step(
+    make_config: Callable[..., TrainConfig],
+) -> None:
+    config = make_config(rollout={"window": 3}).rollout
+    starts = [stochastic_window(config, 8, seed=0, step=step)[0] for step in range(1000)]
+    assert {starts.count(first) > 150 for first in range(5)} == {True}  # 200 each on average, deviation 13
+    assert starts == [stochastic_window(config, 8, seed=0, step=step)[0] for step in range(1000)]
+    assert starts != [stochastic_window(config, 8, seed=1, step=step)[0] for step in range(1000)]
+
+
+def test_without_a_window_every_step_but_the_last_may_be_stochastic(config: TrainConfig) -> None:
+    assert stochastic_window(config.rollout, 8, seed=0, step=5) == range(7)
 
 
 def test_each_step_continues_where_the_one_before_ended(policy: Policy, config: TrainConfig) -> None:
@@ -73,9 +106,15 @@ def test_an_image_that_is_not_finite_is_divergence_and_never_posted(policy: Poli
         _rollout(policy, config)
 
 
-def test_the_ratio_of_an_untouched_policy_is_one_at_every_step(policy: Policy, config: TrainConfig) -> None:
+@pytest.mark.parametrize("rule", STEP_RULES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 5e-5)])
+def test_the_ratio_of_an_untouched_policy_is_one_at_every_step(
+    make_config: Callable[..., TrainConfig], rule: str, dtype: str, tolerance: float
+) -> None:
+    config = make_config(model={"dtype": dtype}, rollout={"step": rule, "eta": 0.3})
+    policy = load_policy(config, examples=EXAMPLES, device=torch.device("cpu"))
     rollout = _rollout(policy, config)
     for step in rollout.steps:
-        mean = mean_of_step(policy, step, rollout.conditioning, config.rollout)
+        mean = mean_of_step(policy, step, rollout.conditioning, config.rollout).detach()
         log_ratio = gaussian_log_ratio(step.next_latents_BND, mean, step.mean_BND, step.std, reduction="mean")
-        assert (log_ratio.exp() - 1).abs().max().item() < 1e-5
+        assert (log_ratio.exp() - 1).abs().max().item() < tolerance

@@ -69,6 +69,14 @@ class DropoutInTraining(FluxPolicy):
         return torch.nn.functional.dropout(velocity, 0.1) if self.is_noisy else velocity
 
 
+class AnotherFunctionWithGradient(FluxPolicy):
+    """Computes otherwise where a gradient is wanted, as a compiled or checkpointed model may; at one step alone."""
+
+    def velocity(self, latents_BND: torch.Tensor, step: int, conditioning: Any) -> torch.Tensor:
+        velocity = super().velocity(latents_BND, step, conditioning)
+        return velocity * 1.01 if torch.is_grad_enabled() and step == 6 else velocity
+
+
 class ReferenceThatIsThePolicy(FluxPolicy):
     """Switches nothing off, as helpers do that look for another kind of adapter."""
 
@@ -95,6 +103,15 @@ def test_a_policy_that_is_not_the_same_twice_is_noticed_by_the_ratio(make_config
     policy = _policy(config, DropoutInTraining)
     with pytest.raises(SelfCheckError, match="ratio is not 1 at denoising step 0"):
         _check(policy, config)
+
+
+@pytest.mark.parametrize("window", [None, 1])
+def test_a_policy_that_is_another_one_with_gradient_is_noticed_at_whatever_step_and_window(
+    make_config: Callable[..., TrainConfig], window: int | None
+) -> None:
+    config = make_config(rollout={"window": window})
+    with pytest.raises(SelfCheckError, match="ratio is not 1 at denoising step 6"):
+        _check(_policy(config, AnotherFunctionWithGradient), config)
 
 
 def test_a_reference_that_moves_with_the_adapter_is_noticed(make_config: Callable[..., TrainConfig]) -> None:

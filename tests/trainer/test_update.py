@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from trainer.algorithms.advantages import group_advantages
+from trainer.algorithms.advantages import Baseline, group_advantages
 from trainer.algorithms.sde import gaussian_log_ratio
 from trainer.config import TrainConfig
 from trainer.data import Example
@@ -35,11 +35,17 @@ def _rollouts(policy: Policy, config: TrainConfig) -> list[Rollout]:
 
 
 def _backward(
-    policy: Policy, config: TrainConfig, rollouts: list[Rollout], rewards: list[list[float]], *, num_judged: int = 2
+    policy: Policy,
+    config: TrainConfig,
+    rollouts: list[Rollout],
+    rewards: list[list[float]],
+    *,
+    num_judged: int = 2,
+    baseline: Baseline = "group",
 ) -> UpdateLosses | None:
     for parameter in trainable_parameters(policy.transformer):
         parameter.grad = None
-    advantages = group_advantages(torch.tensor(rewards), baseline="group", scale="none", clip=5.0)
+    advantages = group_advantages(torch.tensor(rewards), baseline=baseline, scale="none", clip=5.0)
     return backward_rpo(
         policy, rollouts, advantages, num_judged=num_judged, config=config, backward=lambda loss: loss.backward()
     )
@@ -130,3 +136,38 @@ def test_the_kl_pulls_a_moved_adapter_back_and_is_reported(
     kl_after = after.record(grad_norm=0.0).kl
     assert kl_after is not None
     assert kl_after < kl
+
+
+def test_the_log_ratio_to_the_reference_shifts_all_advantages_and_nothing_else(
+    policy: Policy, make_config: Callable[..., TrainConfig]
+) -> None:
+    # At ratio 1 the gradient of −A·r + β·log p is that of −(A − β)·r: as if every candidate had earned β less.
+    published = make_config(loss={"kl": "log_ratio", "kl_weight": 0.25, "baseline": "none"})
+    rollouts = _rollouts(policy, published)
+    _backward(policy, published, rollouts, [[1.0, 0.0], [0.5, 2.0]], baseline="none")
+    gradient = _gradient(policy)
+    plain = make_config(loss={"kl_weight": 0.0})
+    _backward(policy, plain, rollouts, [[0.75, -0.25], [0.25, 1.75]], baseline="none")
+    torch.testing.assert_close(gradient, _gradient(policy), rtol=1e-4, atol=1e-7)
+
+
+def test_the_exact_kl_of_a_fresh_adapter_has_neither_value_nor_gradient(
+    policy: Policy, make_config: Callable[..., TrainConfig]
+) -> None:
+    config = make_config(loss={"kl_weight": 1.0})
+    losses = _backward(policy, config, _rollouts(policy, config), [[0.0, 0.0], [0.0, 0.0]], baseline="none")
+    assert losses is not None
+    assert losses.record(grad_norm=0.0).kl == 0.0
+    assert not _gradient(policy).any()
+
+
+def test_only_the_steps_of_the_window_are_trained_on_and_counted(
+    policy: Policy, make_config: Callable[..., TrainConfig]
+) -> None:
+    config = make_config(rollout={"window": 3})
+    rollouts, passes = _rollouts(policy, config), list[None]()
+    policy.transformer.register_forward_pre_hook(lambda module, inputs: passes.append(None))
+    losses = _backward(policy, config, rollouts, [[1.0, -1.0], [NAN, NAN]])
+    assert losses is not None
+    assert losses.num_counted == 2 * 3  # candidates × steps
+    assert len(passes) == 2 * 3  # rollouts × steps

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainer.config import ModelConfig
 from trainer.data import Example
-from trainer.policies.encoded_examples import EncodedExamples, TextConditioning
+from trainer.policies.encoded_examples import Encode, EncodedExamples, Encoders, TextConditioning
 from trainer.policies.loading import load_pipeline
 from trainer.policies.lora import AdaptedPolicy, peft_config
 
@@ -99,17 +99,34 @@ class FluxPolicy(AdaptedPolicy):
         return torch.full([batch], self._config.guidance_scale, device=self.device, dtype=torch.float32)
 
 
-def load_flux(config: ModelConfig, *, examples: Sequence[Example], device: torch.device) -> FluxPolicy:
-    """Load a FLUX.1 pipeline, encode the prompts and let go of the text encoders. The adapter is attached apart.
+def load_flux(
+    config: ModelConfig,
+    *,
+    examples: Sequence[Example],
+    device: torch.device,
+    encoded: EncodedExamples | None = None,
+) -> FluxPolicy:
+    """Load a FLUX.1 pipeline; the text encoders come and go before it, or not at all where `encoded` is given.
 
-    Raises `ConfigError` when the path holds no FLUX pipeline.
+    The adapter is attached apart. Raises `ConfigError` when the path holds no FLUX pipeline.
     """
-    pipeline = load_pipeline(FluxPipeline, config, name="FLUX", device=device)
-    encoded = EncodedExamples.encode(
-        examples, lambda example: _encode(pipeline, example.prompt, config.max_sequence_length).as_row()
-    )
-    pipeline.text_encoder = pipeline.text_encoder_2 = None
+    if encoded is None:
+        encoded = EncodedExamples.encode(examples, load_flux_encoders(config, device=device))
+    pipeline = load_pipeline(FluxPipeline, config, name="FLUX", device=device, without=FLUX_ENCODERS.parts)
     return FluxPolicy(pipeline, config, encoded)
+
+
+def load_flux_encoders(config: ModelConfig, *, device: torch.device) -> Encode:
+    """Load the text encoders alone. Raises `ConfigError` when the path holds no FLUX pipeline."""
+    pipeline = load_pipeline(FluxPipeline, config, name="FLUX", device=device, without=("transformer", "vae"))
+    return lambda example: _encode(pipeline, example.prompt, config.max_sequence_length).as_row()
+
+
+FLUX_ENCODERS = Encoders(
+    load=load_flux_encoders,
+    parts=("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"),
+    prompt_tokenizer="tokenizer_2",
+)
 
 
 @torch.no_grad()

@@ -47,6 +47,7 @@ def attach_lora(
     with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         torch.manual_seed(seed)
         transformer.add_adapter(config, adapter_name=ADAPTER_NAME)
+    transformer.eval()  # the adapter comes in training mode; what samples and what is trained are one function
     for parameter in trainable_parameters(transformer):
         parameter.data = parameter.data.float()
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trainer.config import ModelConfig
 from trainer.data import Example
-from trainer.policies.encoded_examples import EncodedExamples, TextConditioning
+from trainer.policies.encoded_examples import Encode, EncodedExamples, Encoders, TextConditioning
 from trainer.policies.loading import load_pipeline
 from trainer.policies.lora import AdaptedPolicy, peft_config
 
@@ -121,17 +121,39 @@ class Sd3Policy(AdaptedPolicy):
         return latents.flatten(2).transpose(1, 2)
 
 
-def load_sd3(config: ModelConfig, *, examples: Sequence[Example], device: torch.device) -> Sd3Policy:
-    """Load an SD3 pipeline, encode the prompts and let go of the text encoders. The adapter is attached apart.
+def load_sd3(
+    config: ModelConfig,
+    *,
+    examples: Sequence[Example],
+    device: torch.device,
+    encoded: EncodedExamples | None = None,
+) -> Sd3Policy:
+    """Load an SD3 pipeline; the text encoders come and go before it, or not at all where `encoded` is given.
 
-    Raises `ConfigError` when the path holds no SD3 pipeline.
+    The adapter is attached apart. Raises `ConfigError` when the path holds no SD3 pipeline.
     """
-    pipeline = load_pipeline(StableDiffusion3Pipeline, config, name="Stable Diffusion 3", device=device)
-    encoded = EncodedExamples.encode(
-        (*examples, NEGATIVE), lambda example: _encode(pipeline, example.prompt, config.max_sequence_length).as_row()
-    )
-    pipeline.text_encoder = pipeline.text_encoder_2 = pipeline.text_encoder_3 = None
+    if encoded is None:
+        encoded = EncodedExamples.encode((*examples, NEGATIVE), load_sd3_encoders(config, device=device))
+    pipeline = _load(config, device=device, without=SD3_ENCODERS.parts)
     return Sd3Policy(pipeline, config, encoded)
+
+
+def load_sd3_encoders(config: ModelConfig, *, device: torch.device) -> Encode:
+    """Load the text encoders alone. Raises `ConfigError` when the path holds no SD3 pipeline."""
+    pipeline = _load(config, device=device, without=("transformer", "vae"))
+    return lambda example: _encode(pipeline, example.prompt, config.max_sequence_length).as_row()
+
+
+SD3_ENCODERS = Encoders(
+    load=load_sd3_encoders,
+    parts=("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3"),
+    prompt_tokenizer="tokenizer_3",
+    always=(NEGATIVE,),
+)
+
+
+def _load(config: ModelConfig, *, device: torch.device, without: Sequence[str]) -> Any:
+    return load_pipeline(StableDiffusion3Pipeline, config, name="Stable Diffusion 3", device=device, without=without)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import pytest
 from arr.demo.outcome import Evaluation, JudgedPair, Outcome
 from examples.autorubric_t2i.gains import gains_of, targets_of
 from shared_schemas.reward import GroupError, GroupResult, Status
-from trainer.evaluate import win_rate
+from trainer.evaluation.win_rates import win_rate
 
 PROMPTS = ("a red circle", "a blue square", "a green triangle")
 GRID = np.zeros((96, 64, 3), np.uint8)

@@ -39,6 +39,32 @@ def test_clipping_is_one_sided(ratio: float, advantage: float, expected: float) 
     assert outputs.clipped == 1
 
 
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "expected"),
+    [
+        (1.5, 1.0, 0.0),  # beyond the clip on the good side: no more gradient
+        (0.5, -1.0, 0.0),
+        (0.5, 1.0, -0.5),  # beyond it on the bad side: d(−A·r)/d log r = −A·r, unclipped
+        (1.5, -1.0, 1.5),
+        (1.1, 2.0, -2.2),  # within it
+        (1.0, -0.1, 0.1),
+    ],
+)
+def test_the_clipped_losses_gradient_is_the_one_worked_out_by_hand(
+    ratio: float, advantage: float, expected: float
+) -> None:
+    log_ratio = torch.tensor([math.log(ratio), 0.0], dtype=torch.float64, requires_grad=True)
+    inputs = LossInputs(
+        log_ratio_B=log_ratio,
+        advantages_B=torch.tensor([advantage, 0.0], dtype=torch.float64),
+        mask_B=torch.tensor([True, True]),
+        kl_B=None,
+    )
+    rpo_loss(inputs, clip_range=0.2, kl_weight=0.0, normaliser=4).loss.backward()
+    assert log_ratio.grad is not None
+    assert log_ratio.grad.tolist() == pytest.approx([expected / 4, 0.0])
+
+
 def test_a_masked_candidate_has_neither_loss_nor_gradient() -> None:
     log_ratio = torch.zeros(2, requires_grad=True)
     inputs = LossInputs(

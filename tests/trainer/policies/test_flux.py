@@ -128,3 +128,10 @@ def test_a_path_without_a_pipeline_is_one_clear_error(make_config: Callable[...,
     config = make_config(model={"path": str(tmp_path / "nowhere")})
     with pytest.raises(ConfigError, match="holds no FLUX pipeline"):
         load_flux(config.model, examples=(), device=CPU)
+
+
+def test_a_prompt_that_t5_would_cut_off_is_refused_with_its_length(make_config: Callable[..., TrainConfig]) -> None:
+    fits, too_long = Example("a red circle " * 3 + "a red"), Example("a red circle " * 4)  # and one that ends the text
+    load_policy(make_config(), examples=(fits,), device=CPU)
+    with pytest.raises(ConfigError, match=r"has 13 tokens, and the encoder reads 12 \(model.max_sequence_length\)"):
+        load_policy(make_config(), examples=(fits, too_long), device=CPU)

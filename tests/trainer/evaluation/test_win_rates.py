@@ -3,7 +3,8 @@ import pytest
 from shared_schemas.reward import GroupError, GroupResult, PairVerdict, Status
 from trainer.data import Example
 from trainer.errors import RewardsUnavailable
-from trainer.evaluate import Sample, wilson_interval, win_rate, win_rates
+from trainer.evaluation.samples import Sample
+from trainer.evaluation.win_rates import wilson_interval, win_rate, win_rates
 
 
 def _result(margin: float, *, tie_margin: float = 0.5) -> GroupResult:
