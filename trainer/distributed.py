@@ -74,9 +74,14 @@ class Runtime:
         """Whether this process writes what is written once."""
         return self.rank == 0
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether every forward pass is one that all processes must make together."""
+        return self._sharding is not None and self.num_processes > 1
+
     def shard(self, transformer: Any) -> None:
         """Spread a model's frozen parameters over the processes, where the launch configuration says so."""
-        if self._sharding is not None and self.num_processes > 1:
+        if self._sharding is not None and self.is_sharded:
             shard_frozen(
                 transformer,
                 device_type=self.device.type,

@@ -21,7 +21,7 @@ from reward_client import RewardResult
 from trainer.algorithms.advantages import Advantages, group_advantages
 from trainer.checkpoint import Checkpoint, CheckpointStore, RunState
 from trainer.config import TrainConfig
-from trainer.data import ExampleSampler, data_digest, read_run_examples
+from trainer.data import Example, ExampleSampler, data_digest, read_run_examples, source_size
 from trainer.distributed import Runtime
 from trainer.ema import AdapterAverage
 from trainer.errors import ConfigError, JudgesParted, RewardsUnavailable, TrainingDiverged
@@ -112,6 +112,8 @@ class Trainer:
         self._runtime = runtime
         _refuse_uneven_shares(config, runtime)
         self._examples, evaluated = read_run_examples(config)
+        if runtime.is_sharded:
+            _refuse_mixed_sources((*self._examples, *evaluated))
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
         self._rewards = stack.enter_context(
@@ -337,6 +339,16 @@ def _refuse_uneven_shares(config: TrainConfig, runtime: Runtime) -> None:
         raise ConfigError(
             f"rollout.micro_batches ({config.rollout.micro_batches}) must be a multiple of the number of processes "
             f"({runtime.num_processes})"
+        )
+
+
+def _refuse_mixed_sources(examples: Sequence[Example]) -> None:
+    """Where all processes make every forward pass together: sources of several sizes take one of a pass each."""
+    sizes = {tuple(source_size(source) for source in example.sources) for example in examples}
+    if len(sizes) > 1:
+        raise ConfigError(
+            "with FSDP2, source images must all be of one size, and as many in every row; bring them to one size, or "
+            "launch without FSDP2"
         )
 
 

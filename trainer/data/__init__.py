@@ -3,7 +3,7 @@
 from trainer.data.examples import Example, SourceImage, data_digest, example_key
 from trainer.data.reading import read_examples, read_run_examples
 from trainer.data.sampling import ExampleSampler, derive_seed, generator
-from trainer.data.source_files import SourceFiles, open_source
+from trainer.data.source_files import SourceFiles, open_source, source_size
 
 __all__ = [
     "Example",
@@ -17,4 +17,5 @@ __all__ = [
     "open_source",
     "read_examples",
     "read_run_examples",
+    "source_size",
 ]

@@ -11,7 +11,7 @@ import json
 import os
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from trainer.data.examples import SourceImage
 from trainer.errors import ConfigError
@@ -60,6 +60,16 @@ def open_source(source: SourceImage) -> Image.Image:
     try:
         with Image.open(source.path) as picture:
             return ImageOps.exif_transpose(picture).convert("RGB")
+    except OSError as error:
+        raise ConfigError(f"the source image {source.path} cannot be read: {error}") from error
+
+
+def source_size(source: SourceImage) -> tuple[int, int]:
+    """Width and height of what `open_source` gives; no pixel is read. Raises `ConfigError` if the file is broken."""
+    try:
+        with Image.open(source.path) as picture:
+            is_turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # 5 … 8 lie on their side
+            return picture.size[::-1] if is_turned else picture.size
     except OSError as error:
         raise ConfigError(f"the source image {source.path} cannot be read: {error}") from error
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from starlette.types import ASGIApp, Receive, Scope, Send
 from torch import Tensor
@@ -124,6 +125,20 @@ def test_when_one_process_is_asked_to_stop_all_do_after_the_same_step(
     on_one = run_ranks(run_train, [(config,)], port=0)
     assert on_one == [Ending(step=3, is_complete=True, said=on_one[0].said)]
     assert "resuming at step 1" in on_one[0].said[0]  # with another number of processes
+
+
+def test_sharded_processes_refuse_sources_that_would_give_them_different_numbers_of_passes(
+    make_config: MakeConfig, free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    for width in (32, 48):
+        Image.new("RGB", (width, 32)).save(tmp_path / f"{width}.png")
+    edits = tmp_path / "edits.jsonl"
+    edits.write_text("".join(f'{{"prompt": "paint it", "source_image": "{width}.png"}}\n' for width in (32, 48)))
+    config = make_config(model={"family": "qwen_image_edit", "path": "."}, data={"prompts": str(edits)}, evaluation={})
+    sharded = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+    first, second = run_ranks(run_train, [(config,)] * 2, port=free_port(), environment=sharded)
+    assert first.error == second.error
+    assert "must all be of one size" in str(first.error)
 
 
 @pytest.mark.parametrize(

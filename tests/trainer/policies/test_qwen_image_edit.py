@@ -12,7 +12,7 @@ from PIL import Image
 
 from arr.demo.tiny_qwen_edit import build_random_tiny_qwen_edit
 from trainer.config import ModelConfig, TrainConfig
-from trainer.data import Example, SourceFiles, SourceImage, open_source
+from trainer.data import Example, SourceFiles, SourceImage, open_source, source_size
 from trainer.errors import ConfigError
 from trainer.policies import load_policy, lora
 from trainer.policies.encoded_examples import EncodedExamples
@@ -292,8 +292,10 @@ def test_a_picture_on_its_side_is_turned_upright_and_transparency_dropped(tmp_pa
     picture, exif = Image.new("RGBA", (30, 20)), Image.Exif()
     exif[0x0112] = 6  # orientation: turn by 90°
     picture.save(tmp_path / "turned.png", exif=exif)
-    opened = open_source(SourceFiles().of_file(tmp_path / "turned.png"))
+    source = SourceFiles().of_file(tmp_path / "turned.png")
+    opened = open_source(source)
     assert (opened.mode, opened.size) == ("RGB", (20, 30))
+    assert source_size(source) == opened.size
 
 
 def test_a_model_of_one_source_takes_no_other_number(make_edit_config: MakeConfig, edits: Edits) -> None:
