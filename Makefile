@@ -16,7 +16,7 @@ ALONE := tests/end_to_end tests/reliability tests/stack
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-seeds stack test test-vllm bench-judging bench-learning bench-fleet lint types check clean
+.PHONY: help demo demo-seeds stack test test-vllm bench-judging bench-learning bench-fleet bench-training lint types check clean
 
 help: ## this list
 	@echo "rubric-reward: train an image generator on rewards from a judge that reads a rubric"
@@ -50,6 +50,9 @@ bench-learning: $(INSTALLED) ## learning a rubric set: one call at a time, as bu
 
 bench-fleet: $(INSTALLED) ## 256 training runs on the scheduler, simulated: goodput, fairness, and how far off `arr size` is
 	@$(BIN)/python -m benchmarks.fleet
+
+bench-training: $(INSTALLED) ## training beside the reference's loop: batching, overlap, the rest; on a GPU: docs/performance.md
+	@$(BIN)/python -m benchmarks.training
 
 lint: $(INSTALLED) ## ruff: lint rules and formatting
 	@$(BIN)/ruff check .

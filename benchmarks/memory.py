@@ -28,6 +28,11 @@ def in_new_process(function: Callable[..., T], *arguments: Any) -> tuple[T, Memo
         return pool.submit(_measured, function, arguments).result()
 
 
+def peak_mib_here() -> float:
+    """The most that this process ever had."""
+    return _mib("VmHWM")
+
+
 def _measured(function: Callable[..., T], arguments: tuple[Any, ...]) -> tuple[T, Memory]:
     before = _mib("VmRSS")
     value = function(*arguments)

@@ -1,6 +1,7 @@
 """A pixel judge behind a door, and how the tests of the judge read its answers."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -23,11 +24,16 @@ SOON = timedelta(seconds=20)
 StartJudge = Callable[..., Awaitable[Judge]]
 
 
+def by_name(body: bytes) -> bytes:
+    """The request with each image that has a name told by it: whether its bytes came along is a matter of the wire."""
+    return re.sub(rb'"image_url":\{"url":"[^"]*"\},"uuid"', b'"image_url":null,"uuid"', body)
+
+
 class Gate:
     """A pixel judge behind a door: counts chat calls, can hold them back, and can fail some of them."""
 
     def __init__(self, **settings: Any) -> None:
-        self.calls: Counter[bytes] = Counter()
+        self.calls: Counter[bytes] = Counter()  # by what is asked, see `by_name`
         self.in_flight = self.most_in_flight = self.num_cancelled = 0
         self.is_open = asyncio.Event()
         self.is_open.set()
@@ -44,7 +50,7 @@ class Gate:
         if not scope["path"].endswith("/chat/completions"):
             return await self._judge(scope, receive, send)
         body = await Request(scope, receive).body()
-        self.calls[body] += 1
+        self.calls[by_name(body)] += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         self.somebody_waits.set()

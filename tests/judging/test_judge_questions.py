@@ -192,7 +192,7 @@ async def test_exemplars_are_shown_to_the_judge_and_swapping_still_swaps_the_mar
     swapped = replace(guided, first=guided.second, second=guided.first)
     forward, backward = answered(await judge.compare([guided, swapped], deadline=SOON))
     assert margin_of(forward) == -margin_of(backward)
-    assert [body.count(b"data:image/png") for body in gate.calls] == [4, 4]
+    assert [body.count(b'"type":"image_url"') for body in gate.calls] == [4, 4]
     [plain] = answered(await judge.compare([question], deadline=SOON))
     assert {asked.key for asked in plain.asked}.isdisjoint(asked.key for asked in forward.asked)
     assert margin_of(plain) == margin_of(forward)  # the pixel judge learns nothing from examples

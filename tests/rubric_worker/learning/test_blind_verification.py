@@ -86,6 +86,6 @@ def test_what_can_be_shown_has_no_place_for_a_label() -> None:
 
 
 def images(body: dict[str, Any]) -> list[str]:
-    """The addresses of a request's images."""
+    """The names of a request's images: digests of their pixels."""
     content = body["messages"][-1]["content"]
-    return [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
+    return [part["uuid"] for part in content if part["type"] == "image_url"]

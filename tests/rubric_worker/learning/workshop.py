@@ -35,6 +35,7 @@ from services.storage.verdicts import DatabaseVerdictCache
 from shared_schemas.datasets import Dataset
 from shared_schemas.jobs import Job, JobState
 from shared_schemas.learning import LearnRequest, LearnResult
+from tests.judging.gated_judge import by_name
 
 COLOURS = {"red": (220, 40, 40), "blue": (40, 90, 220), "green": (40, 160, 60), "yellow": (240, 210, 40)}
 SHAPES = ("circle", "square")
@@ -106,7 +107,7 @@ class Recorder:
         self._app = app
         self._answer = answer
         self.bodies: list[bytes] = []
-        """Of chat requests that were answered, in the order of their answers."""
+        """Of chat requests that were answered, in the order of their answers; images by their names."""
         self.num_left: int | None = None
         """So many more are taken on, the others wait for ever; none = any number."""
         self.has_stopped = asyncio.Event()
@@ -118,13 +119,21 @@ class Recorder:
             return
         body = await _body(receive)
         await self._take_on()
-        text = self._answer(json.loads(body))
+        text = self._answer(json.loads(by_name(body)))
+        is_refused = False
+
+        async def watch(message: Message) -> None:
+            nonlocal is_refused
+            is_refused |= message.get("status", 200) == 400
+            await send(message)
+
         if text is None:
-            await self._app(scope, _once(body), send)
+            await self._app(scope, _once(body), watch)
         else:
             message = {"role": "assistant", "content": text}
             await _send_json(send, {"choices": [{"message": message, "finish_reason": "stop"}]})
-        self.bodies.append(body)
+        if not is_refused:  # for a name that only the recorder was told, say
+            self.bodies.append(by_name(body))
 
     async def _take_on(self) -> None:
         if self.num_left is None:
