@@ -68,6 +68,7 @@ ARMS = (
         micro_batches=3,
         overrides=_GROUPS,
         rate_of="default",
+        judges=("sound",),
     ),
     Arm(
         name="fours, equal calls",
@@ -76,6 +77,7 @@ ARMS = (
         micro_batches=1,
         overrides=_GROUPS,
         rate_of="default",
+        judges=("sound",),
     ),
     Arm(
         name="paper, one order",

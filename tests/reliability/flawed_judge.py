@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
+from tests.judging.gated_judge import by_name
 from tests.reliability.questions import POSITION_BIAS
 
 Judgement: TypeAlias = Callable[[], Awaitable[Response]]
@@ -55,7 +56,7 @@ class FlawedJudge:
             return
         request = Request(scope, receive)
         body = await request.body()
-        self.questions[body] += 1
+        self.questions[by_name(body)] += 1
         self.asked_at.append(time.monotonic())
         self.num_in_flight += 1
         try:
