@@ -98,7 +98,9 @@ def _rows_of(path: Path, *, prompt_column: str | None, source_column: str | None
         return _numbered(path, rows), usual
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: prompts cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: prompts cannot be read ({error})") from error
     if text.lstrip().startswith("["):
         return _numbered(path, _array(path, text)), Columns(prompt="input_prompt", source="input_image")
