@@ -106,8 +106,8 @@ JUDGES = {
     "sound": PixelJudgeSettings(),
     "noisy": PixelJudgeSettings(noise=2.0, position_bias=1.0),
 }
-"""Nats. With this noise about a fifth of the verdicts on candidates of the default sampler name the loser, as published
-judges do on pairs that people agree on."""
+"""Nats. With this noise about a quarter of the verdicts on candidates of the default sampler name the loser, as
+published judges do on pairs that people agree on."""
 
 
 def arm_named(name: str) -> Arm:
