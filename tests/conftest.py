@@ -188,3 +188,21 @@ def make_config(make_values: Callable[..., dict[str, Any]]) -> "Callable[..., Tr
     from trainer.config import TrainConfig
 
     return lambda **changes: TrainConfig.model_validate(make_values(**changes))
+
+
+@pytest.fixture(scope="session")
+def scale() -> int:
+    """How many times the ordinary amount of work a test of reliability does."""
+    return int(os.environ.get("RELIABILITY_SCALE", "1"))
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest, scale: int) -> Iterator[dict[str, Any]]:
+    """What a test has to tell; a line of JSON in the file `RELIABILITY_REPORT`, where that names one."""
+    told: dict[str, Any] = {}
+    begun = time.monotonic()
+    yield told
+    if path := os.environ.get("RELIABILITY_REPORT"):
+        line = {"test": request.node.name, "scale": scale, "seconds": round(time.monotonic() - begun, 1), **told}
+        with Path(path).open("a") as report:
+            report.write(json.dumps(line) + "\n")

@@ -144,10 +144,6 @@ class Runtime:
         broadcast_object_list(held)  # apart from the exchange: a checkpoint is large, and one is enough
         return cast(T, held[0])
 
-    def wait(self) -> None:
-        """Until all processes are here."""
-        self._exchange([])
-
     def _exchange(self, own: list[T] | TrainerError) -> list[list[T]]:
         """What each process gives, by rank. Raises the first error that one gives instead, on all of them."""
         parts: list[list[T] | TrainerError] = gather_object([own])

@@ -1,9 +1,6 @@
 """A service under fault, its judges, and what is measured of it."""
 
-import json
 import logging
-import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from itertools import count
@@ -23,24 +20,6 @@ Running = Callable[..., AbstractAsyncContextManager[Service]]
 @pytest.fixture(scope="session", autouse=True)
 def _truth() -> None:
     margins()  # found on an event loop of its own, before any test has one
-
-
-@pytest.fixture(scope="session")
-def scale() -> int:
-    """How many times the ordinary amount of work a row does."""
-    return int(os.environ.get("RELIABILITY_SCALE", "1"))
-
-
-@pytest.fixture
-def measured(request: pytest.FixtureRequest, scale: int) -> Iterator[dict[str, Any]]:
-    """What a test has to tell; a line of JSON in the file `RELIABILITY_REPORT`, where that names one."""
-    told: dict[str, Any] = {}
-    begun = time.monotonic()
-    yield told
-    if path := os.environ.get("RELIABILITY_REPORT"):
-        line = {"test": request.node.name, "scale": scale, "seconds": round(time.monotonic() - begun, 1), **told}
-        with Path(path).open("a") as report:
-            report.write(json.dumps(line) + "\n")
 
 
 @pytest.fixture

@@ -60,7 +60,11 @@ class Change:
 
 
 def alarm(history: Sequence[Opinions]) -> AlarmRecord | None:
-    """The alarm after the last of these evaluations, oldest first; None while it is silent."""
+    """The alarm after the last of these evaluations, oldest first; None while it is silent.
+
+    An evaluation at which the held-out judge failed on every pair is none.
+    """
+    history = [opinions for opinions in history if np.isfinite(opinions.held_out_RC).any()]
     if len(history) < 3:
         return None
     before, now = change_since_best(history[:-1]), change_since_best(history)

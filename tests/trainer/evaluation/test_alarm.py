@@ -93,6 +93,13 @@ def test_the_alarm_says_since_when_and_how_far() -> None:
     assert ring.p_value == 2**-10
 
 
+def test_an_evaluation_that_the_held_out_judge_failed_on_altogether_does_not_silence_the_alarm() -> None:
+    parting = _series([0.5, 0.7, 0.9], [0.5, 0.4, 0.3])
+    nothing = _opinions(-10, [0.5] * 10, [np.nan] * 10)
+    assert alarm(parting) is not None
+    assert alarm([nothing, *parting]) == alarm(parting)
+
+
 def test_seven_prompts_are_too_few_for_any_alarm() -> None:
     assert _first_ring(_series([0.0, 0.0, 1.0, 1.0], [0.5, 1.0, 0.0, 0.0], num_prompts=7)) is None
     assert _first_ring(_series([0.0, 0.0, 1.0, 1.0], [0.5, 1.0, 0.0, 0.0], num_prompts=8)) is not None
