@@ -1,5 +1,6 @@
 """Serving an ASGI application: the port first, then the application, then one line that says where it is."""
 
+import gc
 import signal
 import socket
 import time
@@ -29,6 +30,8 @@ class _AnnouncingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then listen, then say so."""
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what is imported stays for good; each full collection would stop the loop to look through it
         note(self.announcement)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -1,6 +1,7 @@
 """How long the service keeps its event loop to itself while it is at its largest request."""
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -79,8 +80,17 @@ def request_body() -> bytes:
     return b"".join(head % (name.encode(), data) for name, data in parts.items()) + b"--x--\r\n"
 
 
+@pytest.fixture
+def frozen_imports() -> Iterator[None]:
+    """As `arr serve` does it: what is imported is not looked through by the garbage collector."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 async def test_the_largest_request_leaves_the_event_loop_to_others(
-    serve, instant_judge, tmp_path, scale, measured
+    serve, instant_judge, frozen_imports, tmp_path, scale, measured
 ) -> None:
     heart = Heart(create_app(Settings(data_dir=tmp_path, judge_urls=(f"{instant_judge}/v1",), canary_seconds=0.0)))
     body, url = request_body(), serve(heart)

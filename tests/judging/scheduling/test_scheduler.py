@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -98,6 +99,19 @@ async def test_both_orders_of_a_pair_go_to_one_replica_at_once(desk) -> None:
     await office.release()
     assert len(await asyncio.gather(*tasks)) == 12
     assert [replica.in_flight for replica in office.replicas] == [0, 0, 0]
+
+
+async def test_a_few_calls_begin_in_one_turn_of_the_event_loop_and_the_others_in_the_next(desk) -> None:
+    office = desk(replicas=10)
+    tasks = [office.ask("call", bundle) for bundle in [office.bundle() for _ in range(20)] for _ in range(2)]
+    begun = [0]
+    for _ in range(20):
+        await asyncio.sleep(0)
+        begun.append(len(office.at_work))
+    assert begun[-1] == len(tasks)
+    assert max(after - before for before, after in pairwise(begun)) == 8
+    await office.release()
+    await asyncio.gather(*tasks)
 
 
 async def test_a_pair_waits_rather_than_being_parted(desk) -> None:
