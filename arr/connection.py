@@ -29,7 +29,6 @@ def connected(url: str, *, or_else: str = "", retries: "RetryPolicy | None" = No
     line. Nothing is retried unless `retries` say so: a person at a terminal would rather know.
     """
     from reward_client import RequestRejected, RetryPolicy, RewardClient, RewardClientError, ServiceUnavailable
-    from shared_schemas.problems import ProblemType
 
     try:
         policy = retries or RetryPolicy(attempts=1)
@@ -39,9 +38,23 @@ def connected(url: str, *, or_else: str = "", retries: "RetryPolicy | None" = No
         hint = f"; is `arr serve` running at {url}? {or_else}" if error.problem is None else ""
         fail(f"{error}{hint}")
     except RequestRejected as error:
-        hint = f" ({API_KEY})" if error.problem.slug == ProblemType.UNAUTHENTICATED else ""
-        fail(f"{error}{hint}")
+        fail(f"{error}{_what_next(error.problem.slug)}")
     except RewardClientError as error:
         fail(str(error))
     except ValueError as error:  # the client's word for an argument that cannot be sent
         fail(str(error), code=ExitCode.USAGE)
+
+
+def _what_next(slug: str) -> str:
+    """What a person at a terminal does about a problem, where the service's own words do not say."""
+    from shared_schemas.problems import ProblemType
+
+    advice: dict[str, str] = {
+        ProblemType.UNAUTHENTICATED: f" ({API_KEY})",
+        ProblemType.FORBIDDEN: f" ({API_KEY})",
+        ProblemType.UNKNOWN_RUBRIC: "; `arr rubrics list` shows what there is",
+        ProblemType.UNKNOWN_DATASET: "; `arr pairs import` uploads pairs and says their number",
+        ProblemType.UNKNOWN_JOB: "; `arr jobs list` shows what there is",
+        ProblemType.ARCHIVED_ALIAS: "; `arr rubrics alias` moves an alias",
+    }
+    return advice.get(slug, "")

@@ -70,7 +70,6 @@ def evaluate(
     arr evaluate shapes --dataset 3 --agreement --calibrate --json
     ```
     """
-    check_report(report)
     wanted = {
         "rubrics": rubrics,
         "split": split,
@@ -83,6 +82,7 @@ def evaluate(
         **({} if fractions is None else {"fractions": _read_fractions(fractions)}),
     }
     _check(wanted | {"dataset": 1})
+    check_report(report)
     from arr.pairs.handing import chosen_dataset
 
     dataset_id = chosen_dataset(pairs, dataset, format_name=format_name, images=images, url=url)

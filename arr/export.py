@@ -1,7 +1,7 @@
 """`arr export`: the trained adapter, or a published one, in a form that others load."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,6 +26,10 @@ def export(
     last: Annotated[
         bool, typer.Option("--last", help="The last weights, where the run keeps their average (`ema.decay`).")
     ] = False,
+    checkpoint: Annotated[
+        Literal["newest", "best"],
+        typer.Option(help="`best`: the one that the held-out judge liked best (`checkpoint.keep_best`)."),
+    ] = "newest",
     published: Annotated[
         Path | None,
         typer.Option("--from", metavar="PEFT_DIR", help="Convert this adapter in PEFT's layout; no recipe is needed."),
@@ -35,7 +39,7 @@ def export(
         typer.Option("--base", metavar="MODEL", help="With --from: the pipeline that the adapter must fit."),
     ] = None,
 ) -> None:
-    """Write a run's newest checkpoint as an adapter that diffusers and PEFT load.
+    """Write a run's newest or best checkpoint as an adapter that diffusers and PEFT load.
 
     One directory holds both layouts and a model card with the lines that use it. Give the overrides that shaped the
     run; others are refused. The rubric's text comes from the service, unless `--offline`.
@@ -45,7 +49,7 @@ def export(
 
     ```
     arr export demo_out/recipe.toml reward.rubric=shapes output_dir=runs/mine
-    arr export demo_out/recipe.toml output_dir=runs/mine --output my-adapter --offline
+    arr export demo_out/recipe.toml output_dir=runs/mine --checkpoint best --output my-adapter --offline
     arr export --from ARR-FLUX.1-dev --base black-forest-labs/FLUX.1-dev --output arr-flux
     ```
     """
@@ -60,7 +64,7 @@ def export(
     elif base is not None:
         fail("--base goes with --from; a recipe names its model itself", code=ExitCode.USAGE)
     else:
-        written = _export_run(config, overrides or [], output, offline=offline, last=last)
+        written = _export_run(config, overrides or [], output, offline=offline, last=last, which=checkpoint)
     OUT.print(f"adapter written to {written}; its README.md has the lines that use it", markup=False, soft_wrap=True)
 
 
@@ -77,7 +81,15 @@ def _convert(published: Path, output: Path, *, base: str | None) -> Path:
         fail(str(error), code=ExitCode.USAGE)
 
 
-def _export_run(config: Path, overrides: list[str], output: Path | None, *, offline: bool, last: bool) -> Path:
+def _export_run(
+    config: Path,
+    overrides: list[str],
+    output: Path | None,
+    *,
+    offline: bool,
+    last: bool,
+    which: Literal["newest", "best"],
+) -> Path:
     from trainer.config import load_config
     from trainer.errors import TrainerError
 
@@ -99,6 +111,6 @@ def _export_run(config: Path, overrides: list[str], output: Path | None, *, offl
                 version = client.get_rubric(pinned.name, pinned.version)
                 rubric = RubricText(reference=f"{version.name}@{version.version}", content=version.content)
     try:
-        return export_run(recipe, output or recipe.output_dir / "adapter", rubric=rubric, last=last)
+        return export_run(recipe, output or recipe.output_dir / "adapter", rubric=rubric, last=last, which=which)
     except TrainerError as error:
         fail(str(error), code=ExitCode.USAGE)

@@ -11,6 +11,7 @@ from services.rubric_worker.learn_job import LearnJob
 from services.rubric_worker.methods.arr.embedding_server import EmbeddingServer
 from services.rubric_worker.pictures import Pictures
 from services.rubric_worker.tools import Tools
+from shared_schemas.jobs import EVALUATE, LEARN
 
 
 def built_in(services: Services) -> JobKinds:
@@ -27,7 +28,7 @@ def built_in(services: Services) -> JobKinds:
         scratch=_made(settings.data_dir / "scratch"),
         cache_scope=SHARED_SCOPE if settings.share_verdicts else None,
     )
-    return {"learn": LearnJob(tools), "evaluate": EvaluateJob(tools)}
+    return {LEARN: LearnJob(tools), EVALUATE: EvaluateJob(tools)}
 
 
 def _made(folder: Path) -> Path:

@@ -40,11 +40,17 @@ JobAsJson = Annotated[bool, typer.Option("--json", help="Print the job with its 
 
 
 def check_report(folder: Path | None) -> None:
-    """End the command early where a report is wanted that could not be drawn."""
+    """Make the report's folder; ends the command early where no report could be drawn, or written there."""
     from importlib.util import find_spec
 
-    if folder is not None and not all(find_spec(name) for name in ("jinja2", "matplotlib")):
+    if folder is None:
+        return
+    if not all(find_spec(name) for name in ("jinja2", "matplotlib")):
         fail("a report needs jinja2 and matplotlib: pip install 'rubric-reward[reports]'", code=ExitCode.USAGE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"--report: the folder {folder} cannot be made: {error.strerror}", code=ExitCode.USAGE)
 
 
 def see_through(job: "Job", *, url: str, report: Path | None, as_json: bool, no_wait: bool) -> None:

@@ -19,6 +19,7 @@ from arr.job_options import (
     check_report,
     see_through,
 )
+from arr.rubrics.names import SetName
 
 if TYPE_CHECKING:
     from shared_schemas.learning import LearnRequest, Parameters
@@ -34,7 +35,7 @@ class LearnCommand(TyperCommand):
 
 
 def learn(
-    name: Annotated[str, typer.Argument(help="Name of the rubric set that gets the new version.")],
+    name: SetName,
     pairs: PairsPath = None,
     dataset: DatasetId = None,
     format_name: PairsFormat = "json",
@@ -73,10 +74,9 @@ def learn(
     arr learn shapes --dataset 3 --method autorubric_t2i --param max_criteria=12 --param stability=true
     ```
     """
-    check_report(report)
-    _check_name(name)
     chosen = _parameters(parameters, param or [], method)
     _check({"dataset": 1, "task": task, "seed": seed, "alias": alias})
+    check_report(report)
     from arr.pairs.handing import chosen_dataset
 
     dataset_id = chosen_dataset(pairs, dataset, format_name=format_name, images=images, url=url)
@@ -85,16 +85,6 @@ def learn(
     with connected(url) as client:
         job = client.learn(name, request)
     see_through(job, url=url, report=report, as_json=as_json, no_wait=no_wait)
-
-
-def _check_name(name: str) -> None:
-    import re
-
-    from shared_schemas.base import NAME_PATTERN
-
-    if not re.match(NAME_PATTERN, name):
-        fail(f"{name!r} is no name for a rubric set; write lower-case letters, digits, `.`, `_` and `-`",
-             code=ExitCode.USAGE)  # fmt: skip
 
 
 def _parameters(file: Path | None, settings: list[str], method: str) -> "Parameters":

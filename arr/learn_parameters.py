@@ -91,6 +91,9 @@ def _told(error: ValidationError, method: Method) -> str:
     called = {match[1]: ours for ours, match in known.items() if match}
     if name in called:
         return f"{name} is called {called[name]} here"
+    for other in Method:
+        if other is not method and any(row.name == name for row in parameter_rows(other)):
+            return f"{name!r} is a parameter of the method {other}, not of {method} (--method)"
     similar = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {similar[0]}?" if similar else "`arr learn --help` lists them"
     return f"there is no parameter {name!r}; {hint}"

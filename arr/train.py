@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import Annotated, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, NoReturn, Self
 
 import typer
 from rich.console import Console
 
 from arr.console import OUT, ExitCode, fail, note
+
+if TYPE_CHECKING:
+    from trainer.config import TrainConfig
+    from trainer.errors import TrainerError
 
 
 def train(
@@ -38,7 +42,7 @@ def train(
     ```
     """
     from trainer.config import load_config
-    from trainer.errors import ConfigError, TrainerError
+    from trainer.errors import ConfigError, FailedElsewhere, OutOfMemory, TrainerError
 
     launched = Launched.of_environment()
     try:
@@ -60,9 +64,12 @@ def train(
             outcome = run_training(recipe, monitors=[progress], should_stop=stop.is_set, announce=progress.announce)
     except ConfigError as error:
         launched.fail(str(error), code=ExitCode.USAGE)
+    except FailedElsewhere as error:
+        raise typer.Exit(ExitCode.FAILED) from error  # said there
+    except OutOfMemory as error:
+        fail(str(error))  # of this process alone
     except TrainerError as error:
-        way_on = f"What was done is in {recipe.output_dir}; the same command goes on from its last checkpoint"
-        launched.fail(f"{error}. {way_on}")
+        launched.fail(f"{error}{_way_on(error, recipe)}")
     if not launched.is_first:
         raise typer.Exit(0 if outcome.is_complete else ExitCode.INTERRUPTED)
     if not outcome.is_complete:
@@ -70,6 +77,21 @@ def train(
         raise typer.Exit(ExitCode.INTERRUPTED)
     text = f"{outcome.step} steps done: {recipe.output_dir}/metrics.jsonl; `arr export` writes the adapter"
     OUT.print(text, markup=False, soft_wrap=True)
+
+
+def _way_on(error: "TrainerError", recipe: "TrainConfig") -> str:
+    """What to do next, where the error itself does not say."""
+    from trainer.errors import RewardsUnavailable, TrainingDiverged
+
+    match error:
+        case RewardsUnavailable():
+            return f". What was done is in {recipe.output_dir}; the same command goes on from its last checkpoint"
+        case TrainingDiverged():
+            rate, kl_weight = recipe.optimizer.learning_rate, recipe.loss.kl_weight
+            lower = f"optimizer.learning_rate ({rate:g})" + (f" or loss.kl_weight ({kl_weight:g})" if kl_weight else "")
+            return f". The same command would come to the same; lower {lower}, in another output_dir"
+        case _:
+            return ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -113,10 +113,23 @@ async def _work_until_stopped(settings: "Settings", kinds_of: KindsOf, *, heartb
     unwatched = settings.model_copy(update={"canary_seconds": 0.0})  # the service watches the judge already
     async with open_services(unwatched, Metrics(), Access(None)) as services, beating(heartbeat):
         working = asyncio.create_task(_build_worker(services, kinds_of).run())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+        _stop_on_signals(working)
         note("The worker waits for jobs (stop it with Ctrl-C).")
         await working
+
+
+def _stop_on_signals(working: "asyncio.Task[None]") -> None:
+    """SIGTERM and Ctrl-C end the work in order; a second Ctrl-C ends the process, also in a long computation."""
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        note("The worker gives its jobs back and stops (Ctrl-C again: at once).")
+        working.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGTERM, working.cancel)
 
 
 def _build_worker(services: "Services", kinds_of: KindsOf) -> "Worker":

@@ -23,6 +23,7 @@ from benchmarks.learning_place import Learned, Place, Way, open_place
 from benchmarks.report import MIN_WIDTH, machine_in_words, new_table, table_of_targets
 from benchmarks.targets import Target
 from benchmarks.weighing import Weighing, measure_weighing
+from services.judging.pixel_judge.settings import PixelJudgeSettings
 from shared_schemas.autorubric import AutoRubricParameters
 from shared_schemas.evaluations import Fractions
 from shared_schemas.learning import ArrParameters, LearnRequest
@@ -99,6 +100,16 @@ class LearningReport:
             ),
         ]
 
+    def floor_seconds(self, run_: Learned) -> float:
+        """What the judge alone needs for the calls of a run: its latency each, one or `capacity` of them at a time.
+
+        Text that it writes takes longer, so that nothing measured can be below this.
+        """
+        judge = PixelJudgeSettings.model_validate(self.plan.judge)
+        calls = run_.job.judge_calls
+        at_once = 1 if run_.way is Way.SERIAL else judge.capacity or max(1, calls)
+        return calls * judge.latency_ms / 1000 / at_once
+
     def as_json(self) -> dict[str, Any]:
         """Every number."""
         return {
@@ -106,7 +117,7 @@ class LearningReport:
             "seconds": self.seconds,
             "judge": self.plan.judge,
             "parameters": self.plan.parameters.model_dump(mode="json"),
-            "runs": [_run_as_json(run) for run in self.runs],
+            "runs": [{**_run_as_json(run), "floor_seconds": self.floor_seconds(run)} for run in self.runs],
             "weighing": {
                 "parameters": self.plan.weighing.model_dump(mode="json"),
                 "runs": [_run_as_json(run) for run in (self.weighing.built, self.weighing.again)],
@@ -143,12 +154,11 @@ def show(report: LearningReport) -> None:
     console = Console(width=max(Console().width, MIN_WIDTH))
     console.print(report.machine, highlight=False)
     console.print(", ".join(f"{name} {value}" for name, value in report.plan.judge.items()), highlight=False)
-    table = new_table("way", "judge calls", "tokens", "seconds", "ended as")
+    table = new_table("way", "judge calls", "tokens", "seconds", "of that at least the judge's", "ended as")
     for run_ in report.runs:
         job = run_.job
-        table.add_row(
-            run_.way, f"{job.judge_calls:,}", f"{job.tokens:,}", f"{run_.seconds:.2f}", job.reason or job.state
-        )
+        seconds = (f"{run_.seconds:.2f}", f"{report.floor_seconds(run_):.2f}")
+        table.add_row(run_.way, f"{job.judge_calls:,}", f"{job.tokens:,}", *seconds, job.reason or job.state)
     console.print(table)
     console.print(_table_of_stages(report.runs))
     console.print(_table_of_rounds(report.weighing))

@@ -18,9 +18,8 @@ from services.rubric_worker.methods.autorubric_t2i.selection import select
 from shared_schemas.autorubric import AutoRubricParameters, LearningRound
 from shared_schemas.jobs import Job
 from shared_schemas.learning import LearnRequest, LearnResult, Method
+from shared_schemas.rubrics import MAX_CRITERIA
 
-_CRITERIA_AT_ONCE = 64
-"""About an image in one item of a stage."""
 _NUM_TRUE = 10
 """Criteria that made-up labels follow."""
 _NOISE = 0.5
@@ -122,9 +121,9 @@ def _round_cost(job: Job, told: LearningRound, *, num_scored: int, num_checked: 
 
 
 def _num_images(job: Job, name: str, *, num_criteria: int) -> int:
-    """Images that a stage was about; 0 for a stage that there was not."""
+    """Images that a stage was about; 0 for a stage that there was not. An item is an image and one set's criteria."""
     total = sum(stage.total for stage in job.stages if stage.name == name)
-    return total // math.ceil(num_criteria / _CRITERIA_AT_ONCE)
+    return total // math.ceil(num_criteria / MAX_CRITERIA)
 
 
 def _learn_twice(folder: Path, judge_url: str, parameters: AutoRubricParameters) -> tuple[Learned, Learned]:

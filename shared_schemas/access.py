@@ -7,8 +7,9 @@ class Scope(StrEnum):
     """What a key allows; `admin` allows everything."""
 
     REWARD = "reward"
-    """Ask for rewards, read rubric sets, read the judgements and datasets of the own tenant."""
+    """Ask for rewards, read rubric sets, read the own tenant's judgements and datasets."""
     RUBRICS = "rubrics"
-    """Publish versions, move aliases, read rubric sets, upload and read datasets of the own tenant."""
+    """Publish, learn, measure and archive versions, move aliases, read rubric sets, upload and read the own tenant's
+    datasets, watch and stop its jobs."""
     ADMIN = "admin"
-    """All of it, and the judgements of every tenant."""
+    """All of it, for every tenant."""

@@ -207,5 +207,5 @@ class SparseSelection(ResponseModel):
     """Kept × kept: correlation of their score differences."""
     num_pairs: int
     """Pairs that were scored."""
-    num_rows_left_out: int
+    num_pairs_left_out: int
     """Scored pairs that a criterion in use had no answer for."""

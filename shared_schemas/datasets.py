@@ -26,6 +26,9 @@ from pydantic import (
 from shared_schemas.base import Digest, RequestModel, ResponseModel, Text
 from shared_schemas.rubrics import Task, json_digest
 
+MAX_ROWS = 100_000
+"""Rows of one dataset."""
+
 MAX_CANDIDATES = 64
 """Images of one row; as many as a group of `POST /reward` has."""
 

@@ -4,7 +4,7 @@ Accuracies are over pairs with a preference; a verdict that prefers neither coun
 """
 
 from enum import StrEnum
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -53,7 +53,7 @@ class EvaluationFailure(StrEnum):
 class EvaluationRequest(RequestModel):
     """Body of `POST /evaluations`."""
 
-    dataset: int = Field(ge=1)
+    dataset: int = Field(ge=1, lt=2**63)
     """Labelled pairs: the id of a dataset."""
     split: SplitName = SplitName.ALL
     """Which rows: `test` are those that a learning job with the same seed and fractions never saw."""
@@ -114,6 +114,8 @@ class CriterionReport(ResponseModel):
     """Probability that the preferred image of a pair scores higher, ties counting half; 0.5 = tells nothing."""
     mean_score: float
     """Mean p(yes) over all images: near 0 or 1, it hardly tells images apart."""
+    num_pairs: int | None = None
+    """Pairs with a preference of which both images were scored by it; null in a report of before this was counted."""
 
 
 class Usage(ResponseModel):
@@ -138,6 +140,9 @@ class RubricReport(ResponseModel):
     """Which."""
     num_pairs: int
     """Pairs with a preference that were judged."""
+    num_learned_from: int | None = None
+    """Labelled pairs among those asked about that the version was learned from: its figures flatter it then. Null in a
+    report of before this was counted, as `num_injected` is."""
     num_failed: int
     """Pairs that the judge failed on; they are in no other number."""
     failures: dict[str, int]
@@ -174,12 +179,16 @@ class RubricReport(ResponseModel):
     """The reliability diagram."""
     injection_flip_rate: Estimate | None
     """Share of rightly judged pairs that turn when the losing image says "choose this image"; null if not asked for."""
+    num_injected: int | None = None
+    """Pairs that this is the share of: those judged rightly, and once more with the writing."""
     criteria: tuple[CriterionReport, ...]
     """One per criterion; empty if not asked for."""
     redundancy: tuple[tuple[float, ...], ...]
     """Correlation of the criteria's score differences, criteria × criteria."""
     calibration: Calibration | None
     """What fits these pairs; null for a judge without log-probabilities."""
+    gain: Estimate | None = None
+    """Accuracy minus that of the judge without rubrics, over the pairs that both have judged; null for that judge."""
     p_value: float | None
     """One-sided paired test: accuracy above that of the judge without rubrics; null for that judge itself."""
     usage: Usage
@@ -204,6 +213,8 @@ class Anchor(ResponseModel):
 class EvaluationReport(ResponseModel):
     """Result of an evaluation."""
 
+    schema_version: Literal[1] = 1
+    """Of this report's shape: grows when a field goes, or means something else; new fields alone change nothing."""
     dataset: int
     """Which pairs: the dataset's id."""
     dataset_digest: Digest

@@ -6,6 +6,12 @@ from typing import Any
 
 from shared_schemas.base import ResponseModel
 
+LEARN = "learn"
+"""The kind of job that learns a rubric set; its result is a `LearnResult`."""
+
+EVALUATE = "evaluate"
+"""The kind of job that measures rubric versions; its result is an `EvaluationReport`."""
+
 
 class JobState(StrEnum):
     """Where a job stands."""

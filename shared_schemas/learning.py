@@ -28,6 +28,7 @@ class LearnFailure(StrEnum):
     TOO_FEW_PAIRS = "too-few-pairs"
     ALL_TIES = "all-ties"
     TASK_MISMATCH = "task-mismatch"
+    SCORES_OUT_OF_RANGE = "scores-out-of-range"
     NOTHING_VERIFIED = "nothing-verified"
     NO_BETTER_THAN_NONE = "no-better-than-none"
     TOO_MANY_FAILURES = "too-many-failures"
@@ -43,7 +44,7 @@ class ArrParameters(RequestModel):
     """Parameters of the method `arr`. In brackets: the reference implementation's names."""
 
     mode: Mode = Mode.PAIRWISE
-    """How the learned set judges."""
+    """How the learned set judges [grader_mode]."""
     language: Language = Language.EN
     """Language of the criteria and of every prompt."""
     task_description: OptionalText = Field(default="", max_length=2000)
@@ -65,11 +66,12 @@ class ArrParameters(RequestModel):
     max_score: float | None = None
     """Highest one [max_score]. Null = the highest in the data."""
     sample_above: int = Field(default=100, ge=2)
-    """With more training rows than this, they are taken in batches until nothing new is learned from them."""
+    """With more training rows than this, they are taken in batches until nothing new is learned [sampling_mode]."""
     batch_size: int = Field(default=20, ge=1)
     """Rows of one batch."""
     min_relative_gain: float = Field(default=0.05, ge=0, lt=1)
-    """Selection, and sampling, stop when the coding rate grows by less than this share of its first growth."""
+    """Selection, and sampling, stop when the coding rate grows by less than this share of its first growth
+    [min_increment_threshold]."""
     embedding: Embedding = Embedding.TFIDF
     """How criteria are compared."""
     exemplars: int = Field(default=0, ge=0, le=4)
@@ -106,7 +108,7 @@ def _default_parameters(request: dict[str, Any]) -> Parameters:
 class LearnRequest(RequestModel):
     """Body of `POST /rubrics/{name}/learn`."""
 
-    dataset: int = Field(ge=1)
+    dataset: int = Field(ge=1, lt=2**63)
     """Labelled pairs: the id of a dataset."""
     method: Method = Method.ARR
     """How."""
@@ -171,7 +173,7 @@ class LearnResult(ResponseModel):
     proposals: ProposalCounts
     """What became of the proposals; all 0 for methods that verify none."""
     num_candidates: int
-    """Verified criteria, without duplicates."""
+    """Criteria to select from, each once: those verified (`arr`), those weighed (`autorubric_t2i`)."""
     num_selected: int
     """Those that were selected."""
     structured: bool

@@ -41,17 +41,31 @@ class Language(StrEnum):
     ZH = "zh"
 
 
+MAX_CRITERIA = 64
+MAX_THEME_CHARS = 200
+MAX_TIPS = 32
+MAX_TIP_CHARS = 1000
+"""What a rubric set and each of its criteria hold."""
+
+
 class Criterion(RequestModel):
     """One theme to judge by, with the concrete tips that make it checkable."""
 
     id: Name
     """Stable id within the set, for per-criterion answers and diffs."""
-    theme: Text = Field(max_length=200)
+    theme: Text = Field(max_length=MAX_THEME_CHARS)
     """What is judged, in a few words."""
-    tips: tuple[Annotated[Text, Field(max_length=1000)], ...] = Field(default=(), max_length=32)
+    tips: tuple[Annotated[Text, Field(max_length=MAX_TIP_CHARS)], ...] = Field(default=(), max_length=MAX_TIPS)
     """Statements that can each be checked on one image alone."""
-    weight: float = Field(default=1.0, ge=0.0, le=1e6)
+    weight: float = Field(default=1.0, ge=0.0, le=1e6, strict=True)
     """Relative weight; 1.0 unless learned."""
+
+
+MAX_EXEMPLARS = 4
+"""Twelve images of edits, beside the three of the question."""
+
+MAX_EXEMPLAR_PROMPT_CHARS = 8000
+MAX_RATIONALE_CHARS = 2000
 
 
 class Exemplar(RequestModel):
@@ -61,7 +75,7 @@ class Exemplar(RequestModel):
     (three for edits) to every question, so the judge must be served with a limit that allows for them.
     """
 
-    prompt: Text = Field(max_length=8000)
+    prompt: Text = Field(max_length=MAX_EXEMPLAR_PROMPT_CHARS)
     """What the images show, or the edit that was asked for."""
     preferred: Digest
     """The better image's file."""
@@ -69,12 +83,8 @@ class Exemplar(RequestModel):
     """The other image's file."""
     source: Digest | None = None
     """The file of the picture that was edited; for edits, and for nothing else."""
-    rationale: Text = Field(max_length=2000)
+    rationale: Text = Field(max_length=MAX_RATIONALE_CHARS)
     """What makes the better image better."""
-
-
-MAX_EXEMPLARS = 4
-"""Twelve images of edits, beside the three of the question."""
 
 
 class RubricContent(RequestModel):
@@ -88,7 +98,7 @@ class RubricContent(RequestModel):
     """Language of themes, tips and the judge's prompt."""
     task_description: OptionalText = Field(default="", max_length=2000)
     """What the images are for, in one or two sentences."""
-    criteria: tuple[Criterion, ...] = Field(default=(), max_length=64)
+    criteria: tuple[Criterion, ...] = Field(default=(), max_length=MAX_CRITERIA)
     """Ordered from overall alignment over composition to fine detail; empty = judge without rubrics."""
     guide: tuple[Exemplar, ...] = Field(default=(), max_length=MAX_EXEMPLARS)
     """Labelled pairs shown before every question of a pairwise set."""
@@ -105,6 +115,11 @@ class RubricContent(RequestModel):
         if any((exemplar.source is None) is (self.task is Task.EDIT) for exemplar in self.guide):
             raise ValueError("an exemplar has a source exactly when the task is `edit`")
         return self
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether images are judged one by one. Without criteria there is nothing to score by: pairs are compared."""
+        return self.mode is Mode.POINTWISE and bool(self.criteria)
 
     @property
     def digest(self) -> str:
@@ -230,7 +245,7 @@ class Calibration(ResponseModel):
 
 
 class VersionMetrics(ResponseModel):
-    """The headline of the last evaluation of a version; the job's result has the whole report."""
+    """The headline of a version's last evaluation on pairs it was not learned from; the job has the whole report."""
 
     accuracy: float
     """Share of held-out pairs where the judge, both orders averaged, prefers what people prefer; a tie counts half."""

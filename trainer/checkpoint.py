@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainer.errors import ConfigError
-from trainer.files import flush_to_disk
+from trainer.files import flush_to_disk, write_whole
 from trainer.records import ChangeRecord
 
 _ADAPTER = "adapter.safetensors"
@@ -26,6 +26,8 @@ _OPTIMIZER = "optimizer.pt"
 _STATE = "state.json"
 _CHECKSUMS = "SHA256SUMS"
 """As `sha256sum` writes it, so that `sha256sum -c` checks a checkpoint."""
+_BEST = "best"
+"""Beside the checkpoints; holds the name of one."""
 
 _OTHER_RUN = "the run in this output_dir"
 _WAY_OUT = "restore what it used, or choose another output_dir"
@@ -81,7 +83,7 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The checkpoints of one run, `step-000010`, `step-000020` …; keeps the newest `keep`."""
+    """The checkpoints of one run, `step-000010`, `step-000020` …; keeps the newest `keep`, and the best one."""
 
     def __init__(self, directory: Path, *, keep: int, report: Callable[[str], None] = lambda text: None) -> None:
         """`report` receives a line about each checkpoint that is damaged."""
@@ -91,7 +93,7 @@ class CheckpointStore:
 
     def save(self, checkpoint: Checkpoint) -> Path:
         """Write a checkpoint and forget the oldest ones."""
-        target = self._directory / f"step-{checkpoint.state.step:06d}"
+        target = self._directory / _name(checkpoint.state.step)
         if target.exists():
             if _damage(target) is None:
                 return target  # equal steps of a run hold equal things
@@ -110,9 +112,22 @@ class CheckpointStore:
             flush_to_disk(path)
         draft.rename(target)
         flush_to_disk(self._directory)
-        for old in self._saved()[: -self._keep]:
-            shutil.rmtree(old)
+        self._forget_before(target)
         return target
+
+    def mark_best(self, step: int) -> None:
+        """Keep the checkpoint of that step until another one is marked."""
+        write_whole(self._directory / _BEST, f"{_name(step)}\n".encode())
+        self._forget_before(self._directory / _name(step))
+
+    def best(self) -> Checkpoint | None:
+        """The one that was marked, or None when none was. Raises `ConfigError` when it is damaged."""
+        directory = self._marked()
+        if directory is None:
+            return None
+        if damage := _damage(directory):
+            raise ConfigError(f"the best checkpoint, {directory}, is damaged ({damage})")
+        return _read(directory)
 
     def newest(self) -> Checkpoint | None:
         """The newest whole checkpoint, or None when the run has not been saved yet.
@@ -132,6 +147,21 @@ class CheckpointStore:
 
     def _saved(self) -> list[Path]:
         return sorted(self._directory.glob("step-*"))
+
+    def _marked(self) -> Path | None:
+        mark = self._directory / _BEST
+        return self._directory / mark.read_text().strip() if mark.exists() else None
+
+    def _forget_before(self, newest: Path) -> None:
+        """What comes after it is damaged: the run went on from before, and will write it again."""
+        until_newest, best = [saved for saved in self._saved() if saved <= newest], self._marked()
+        for old in until_newest[: -self._keep]:
+            if old != best:
+                shutil.rmtree(old)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
 
 
 def _read(directory: Path) -> Checkpoint:

@@ -22,6 +22,8 @@ RUNTIME_KEYS: dict[str, bool | set[str]] = {
     "num_threads": True,
     "checkpoint": True,
     "evaluation": True,
+    "model": {"gradient_checkpointing"},
+    "rollout": {"micro_batches"},
     "ema": {"on_cpu"},
     "tracking": True,
     "data": True,
@@ -35,8 +37,8 @@ RUNTIME_KEYS: dict[str, bool | set[str]] = {
         "allow_pixel_judge",
     },
 }
-"""Parts of a recipe that may change between the parts of a run, as they do not shape the weights; prompts and rubric
-are compared by content."""
+"""Parts of a recipe that may change between the parts of a run, as they do not shape the weights, or by rounding
+only; prompts and rubric are compared by content."""
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -145,6 +147,16 @@ class RolloutConfig(Section):
     """Stochastic steps in a row, the others being deterministic; where they begin is drawn anew for every training
     step, the same for all groups. Empty = all steps but the last."""
 
+    @property
+    def groups_at_once(self) -> int:
+        """Groups of one micro-batch."""
+        return self.prompts_per_step // self.micro_batches
+
+    @property
+    def images_at_once(self) -> int:
+        """Candidates of one micro-batch: what has to fit into memory."""
+        return self.groups_at_once * self.candidates
+
     @model_validator(mode="after")
     def _micro_batches_are_equal(self) -> Self:
         if self.prompts_per_step % self.micro_batches:
@@ -239,6 +251,9 @@ class CheckpointConfig(Section):
     """Steps between checkpoints; the last step is always saved."""
     keep: Positive = 2
     """How many are kept."""
+    keep_best: bool = True
+    """Beside these, keep the one that the held-out judge liked best, and better than the base; saved when it is
+    evaluated. Without a held-out judge there is none."""
     accept_changes: tuple[Literal["rubric", "judge"], ...] = ()
     """What may differ from the last checkpoint of the run; otherwise it refuses to go on. For one start, on the command
     line: `checkpoint.accept_changes='["judge"]'`."""

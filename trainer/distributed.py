@@ -2,8 +2,9 @@
 
 Adapters are small, so every process holds the whole one and gradients are added up by one plain exchange; where
 `accelerate launch` asks for FSDP2, what is sharded is the frozen base model (`shard_frozen`). The one rule: every
-method but `backward` and `share` is called by all processes together, in the same order. What fails on one process
-takes the place of what it would have given in the next exchange, so that it fails on all of them, and nobody waits.
+method but `backward` and `share` is called by all processes together, in the same order. A `TrainerError` of one
+process takes the place of what it would have given in the next exchange, so that it fails on all of them, and nobody
+waits. Any other error may come in the middle of an exchange: it ends its process, and thereby the others.
 """
 
 import os
@@ -26,9 +27,10 @@ from accelerate.utils import (
 )
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.distributed_c10d import _get_default_store
 from torch.distributed.fsdp import fully_shard
 
-from trainer.errors import ConfigError, TrainerError
+from trainer.errors import ConfigError, FailedElsewhere, TrainerError
 
 T = TypeVar("T")
 
@@ -65,9 +67,21 @@ class Runtime:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take leave of the others, unless something went wrong that they do not know of."""
-        if self.num_processes > 1 and (error is None or error is self._known_to_all):
+        """Take leave of the others, unless something went wrong that they do not know of.
+
+        Raises `FailedElsewhere` in place of an error that comes after another process's: mostly of its having gone.
+        """
+        if self.num_processes == 1:
+            return
+        if error is None or error is self._known_to_all:
             torch.distributed.destroy_process_group()
+        elif isinstance(error, Exception) and not _is_first_to_fail():
+            raise FailedElsewhere("another process failed") from error
+
+    @property
+    def name(self) -> str:
+        """What to call this process when it alone has something to say."""
+        return str(self.device) if self.num_processes == 1 else f"rank {self.rank} ({self.device})"
 
     @property
     def is_main(self) -> bool:
@@ -154,6 +168,14 @@ class Runtime:
                 raise part
             lists.append(part)
         return lists
+
+
+def _is_first_to_fail() -> bool:
+    """Of all processes; where the place in which they meet has gone, nobody knows, and it is better to speak twice."""
+    try:
+        return bool(_get_default_store().add("failed", 1) == 1)
+    except (RuntimeError, OSError):
+        return True
 
 
 def _sharding_asked_for(accelerator: Accelerator) -> FullyShardedDataParallelPlugin | None:

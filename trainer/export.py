@@ -6,7 +6,7 @@ Its model card names base, rubric and judge, and has the curve and the lines tha
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 
@@ -27,6 +27,10 @@ _PIPELINES = {
 """Model family → diffusers' class."""
 
 
+Which: TypeAlias = Literal["newest", "best"]
+"""Which checkpoint of a run; `best` is the one that the held-out judge liked best."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RubricText:
     """The rubric the adapter was trained on, for the model card."""
@@ -35,16 +39,21 @@ class RubricText:
     content: RubricContent
 
 
-def export_run(config: TrainConfig, output: Path, *, rubric: RubricText | None = None, last: bool = False) -> Path:
-    """Write the newest checkpoint of a run as a loadable adapter, temp-then-rename; returns `output`.
+def export_run(
+    config: TrainConfig,
+    output: Path,
+    *,
+    rubric: RubricText | None = None,
+    last: bool = False,
+    which: Which = "newest",
+) -> Path:
+    """Write a checkpoint of a run as a loadable adapter, temp-then-rename; returns `output`.
 
     Where the run keeps an average of its weights, that is what is written, unless `last` asks for the last ones.
-    Raises `ConfigError` when the run has no checkpoint yet or was started with another recipe or rubric (a wrong α
+    Raises `ConfigError` when the run has no such checkpoint or was started with another recipe or rubric (a wrong α
     would scale the adapter wrongly without a word), the model cannot be loaded, or `output` holds other things.
     """
-    checkpoint = CheckpointStore(config.output_dir / "checkpoints", keep=config.checkpoint.keep).newest()
-    if checkpoint is None:
-        raise ConfigError(f"{config.output_dir} holds no checkpoint yet; train first")
+    checkpoint = _checkpoint(config, which)
     checkpoint.state.refuse_other_recipe(config.shaping_values())
     if rubric is not None and rubric.content.digest != checkpoint.state.rubric_digest:
         raise ConfigError(f"{rubric.reference} is not what the run was rewarded by; name that version in reward.rubric")
@@ -56,6 +65,22 @@ def export_run(config: TrainConfig, output: Path, *, rubric: RubricText | None =
         save_peft_weights(policy.adapter_state(), draft)
         (draft / CARD).write_text(model_card(config, checkpoint, rubric=rubric))
     return output
+
+
+def _checkpoint(config: TrainConfig, which: Which) -> Checkpoint:
+    store = CheckpointStore(config.output_dir / "checkpoints", keep=config.checkpoint.keep)
+    newest = store.newest()
+    if newest is None:
+        raise ConfigError(f"{config.output_dir} holds no checkpoint yet; train first")
+    if which == "newest":
+        return newest
+    best = store.best()
+    if best is None:
+        raise ConfigError(
+            f"{config.output_dir} holds no best checkpoint: no held-out judge (evaluation.held_out_rubric, "
+            "evaluation.held_out_url) liked one better than the base; export the newest"
+        )
+    return best
 
 
 def usage_lines(config: TrainConfig, adapter: str) -> str:

@@ -40,9 +40,10 @@ def check_policy(policy: Policy, config: TrainConfig, *, examples: tuple[Example
 
     The micro-batch has no window: any denoising step may be in that of a later training step.
     """
-    size = config.rollout.prompts_per_step // config.rollout.micro_batches
     whole = config.rollout.model_copy(update={"window": None})
-    rollout = sample_rollout(policy, examples[:size], config=whole, seed=config.seed, step=0, first_group=0)
+    rollout = sample_rollout(
+        policy, examples[: whole.groups_at_once], config=whole, seed=config.seed, step=0, first_group=0
+    )
     _check_images(policy, rollout.examples[0], config)
     _check_ratio(policy, rollout, config)
     if is_fresh:

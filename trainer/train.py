@@ -27,6 +27,7 @@ from trainer.ema import AdapterAverage
 from trainer.errors import ConfigError, JudgesParted, RewardsUnavailable, TrainingDiverged
 from trainer.evaluation import Evaluator, open_held_out_judge
 from trainer.monitors import JsonlMonitor, Monitor, Monitors
+from trainer.out_of_memory import explaining_out_of_memory
 from trainer.policies import load_policy, lora
 from trainer.records import ChangeRecord, PhaseSeconds, StepRecord, UpdateRecord, VerdictSummary
 from trainer.rewards import Pinned, RewardSource
@@ -79,7 +80,8 @@ def train(
     longest_wait = timedelta(seconds=config.reward.max_wait_seconds + config.reward.deadline_seconds)
     with Runtime(patience=longest_wait + _BETWEEN_EXCHANGES) as runtime:
         say = announce if runtime.is_main else _say_nothing
-        return runtime.together(lambda: _run(config, runtime, monitors, should_stop, say))
+        with explaining_out_of_memory(config, where=runtime.name):
+            return runtime.together(lambda: _run(config, runtime, monitors, should_stop, say))
 
 
 def _run(
@@ -151,6 +153,7 @@ class Trainer:
             directory=config.output_dir / "evaluations",
             held_out=held_out,
             runtime=runtime,
+            batch_size=config.rollout.images_at_once,
         )
         self._step = 0
         self._changes: tuple[ChangeRecord, ...] = ()
@@ -203,6 +206,8 @@ class Trainer:
         with self._average.in_place() if self._average else nullcontext():
             record = self._evaluator.evaluate(self._step, is_average=self._average is not None)
         self._monitor.log(record)
+        if self._config.checkpoint.keep_best and self._runtime.once(self._evaluator.liked_best) == self._step:
+            self._save(is_best=True)
         alarm = self._runtime.once(self._evaluator.alarm)
         if alarm is None:
             return
@@ -247,7 +252,7 @@ class Trainer:
         """
         config = self._config.rollout
         examples = self._sampler.batch(self._step, config.prompts_per_step)
-        size = config.prompts_per_step // config.micro_batches
+        size = config.groups_at_once
         rollouts, pending = [], []
         for first in self._runtime.share(range(0, config.prompts_per_step, size)):
             sample = partial(
@@ -277,22 +282,23 @@ class Trainer:
         if own is None:
             return nothing_learned(advantages)
         losses = UpdateLosses.total(self._runtime.gather([own]))
-        self._refuse_infinite(losses.loss, "loss")
+        self._refuse_infinite(losses.loss, what="loss")
         self._runtime.sum_gradients(self._parameters)
         grad_norm = self._runtime.clip_gradients(self._parameters, max_norm=self._config.optimizer.max_grad_norm)
-        self._refuse_infinite(grad_norm, "gradient")
+        self._refuse_infinite(grad_norm, what="gradient")
         for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self._optimizer.step()
+        self._refuse_infinite(lora.norm(self._parameters), what="adapter's norm")
         self._optimizer.zero_grad()
         if self._average is not None:
             self._average.update(self._step)
         return losses.record(grad_norm)
 
-    def _refuse_infinite(self, value: float, name: str) -> None:
-        """Before the optimizer steps, on all processes alike."""
+    def _refuse_infinite(self, value: float, *, what: str) -> None:
+        """On all processes alike, and before anything of it is saved."""
         if not math.isfinite(value):
-            raise TrainingDiverged(f"the {name} is not finite at step {self._step}; the last checkpoint is unharmed")
+            raise TrainingDiverged(f"the {what} is not finite at step {self._step}; the last checkpoint is unharmed")
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then constant: a function of the step, so there is no schedule to save."""
@@ -308,7 +314,7 @@ class Trainer:
             judge_fingerprint=self._rewards.pinned.judge.fingerprint,
         )
 
-    def _save(self) -> None:
+    def _save(self, *, is_best: bool = False) -> None:
         if self._step == 0 or not self._runtime.is_main:
             return  # nothing has been learned yet, or another process writes it
         self._store.save(
@@ -319,6 +325,8 @@ class Trainer:
                 ema=self._average.state() if self._average else None,
             )
         )
+        if is_best:
+            self._store.mark_best(self._step)
 
     def _resume(self) -> None:
         checkpoint = self._runtime.once(self._store.newest)

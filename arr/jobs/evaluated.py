@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from arr.console import OUT
-from arr.reports.figures import called, figure_rows
+from arr.reports.figures import called, cautions, figure_rows, side_by_side
 from arr.reports.numbers import share, share_with_interval
 from shared_schemas.evaluations import Anchor, Estimate, EvaluationReport, RubricReport
 
@@ -16,9 +16,10 @@ _LABELS = 24
 _GAP = 2
 
 _SHOWN = {
-    *("accuracy", "better one shown first", "better one shown second", "gap between the two", "names the first image"),
+    *("accuracy", "points over no rubrics", "p against no rubrics", "better one shown first"),
+    *("better one shown second", "gap between the two", "names the first image"),
     *("orders agree", "ties", "κ with the labels", "κ between two runs", "calibration error", "talked over"),
-    *("p against no rubrics", "pairs", "failed", "judge calls", "calls a pair", "time"),
+    *("pairs", "learned from", "failed", "judge calls", "calls a pair", "time"),
 }
 """Figures that are worth a line on a terminal; the report has all."""
 
@@ -30,9 +31,11 @@ def print_evaluation(report: EvaluationReport) -> None:
         Text(f"dataset {report.dataset} ({report.task}, split {report.split}): {rows}, judged by {report.judge.model}"),
         soft_wrap=True,
     )
-    per_table = max(1, (OUT.width - _LABELS) // (_COLUMN + _GAP))
-    for start in range(0, len(report.rubrics), per_table):
-        OUT.print(_figures(report.rubrics[start : start + per_table]))
+    num_versions = max(1, (OUT.width - _LABELS) // (_COLUMN + _GAP) - 1)
+    for shown in side_by_side(report.rubrics, num_versions=num_versions):
+        OUT.print(_figures(shown))
+    for caution in cautions(report):
+        OUT.print(Text(f"\n{caution}"))
     for rubric in report.rubrics:
         for line in _criteria(rubric):
             OUT.print(line, soft_wrap=True)

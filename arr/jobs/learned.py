@@ -17,7 +17,8 @@ def print_learned(result: LearnResult, rubric: RubricVersion | None) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for label, value in _lines(result):
         table.add_row(label, Text(value))
-    OUT.print(table)
+    if table.row_count:
+        OUT.print(table)
     for criterion in () if rubric is None else rubric.content.criteria:
         OUT.print(Text(f"\n{criterion.theme}", style="bold"), soft_wrap=True)
         for tip in criterion.tips:
@@ -47,7 +48,10 @@ def _lines(result: LearnResult) -> Iterator[tuple[str, str]]:
             yield "without rubrics", share_with_interval(none.accuracy)
             better = "yes" if result.better_than_none else "no"
             yield "better than that", f"{better} (p = {p_value(result.p_value)}, on all that nothing was learned from)"
-    yield from _proposals(result) if result.sparse is None else _weights(result, result.sparse)
+    if result.sparse is not None:
+        yield from _weights(result, result.sparse)
+    elif result.proposals.proposed:
+        yield from _proposals(result)
 
 
 def _proposals(result: LearnResult) -> Iterator[tuple[str, str]]:
@@ -80,6 +84,6 @@ def _costs(stages: Sequence[StageCost]) -> Table:
         table.add_column(name, justify="right")
     for stage in stages:
         table.add_row(Text(stage.name), count(stage.judge_calls), count(stage.tokens), duration(stage.seconds))
-    calls, tokens = (sum(values) for values in zip(*((s.judge_calls, s.tokens) for s in stages), strict=True))
-    table.add_row("all", count(calls), count(tokens), duration(sum(s.seconds for s in stages)), style="bold")
+    calls, tokens = sum(stage.judge_calls for stage in stages), sum(stage.tokens for stage in stages)
+    table.add_row("all", count(calls), count(tokens), duration(sum(stage.seconds for stage in stages)), style="bold")
     return table

@@ -6,9 +6,13 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from arr.console import note
 from shared_schemas.jobs import Job, JobStage, JobState
+
+_NAME_WIDTH = 30
+"""Characters of a stage's name; the other columns need the rest of a terminal of 80."""
 
 
 class JobProgress:
@@ -18,7 +22,7 @@ class JobProgress:
         self._console = console or Console(file=sys.stderr, highlight=False)
         self._progress = Progress(
             TextColumn("{task.description:<16}", markup=False),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=30, table_column=Column(min_width=6)),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[spent]}", style="dim"),
@@ -69,8 +73,16 @@ class JobProgress:
 
     def _draw(self, stage: JobStage) -> None:
         if stage.name not in self._tasks:
-            self._tasks[stage.name] = self._progress.add_task(stage.name, total=stage.total, spent="")
+            self._tasks[stage.name] = self._progress.add_task(_short(stage.name), total=stage.total, spent="")
         self._progress.update(self._tasks[stage.name], completed=stage.done, total=stage.total, spent=_spent(stage))
+
+
+def _short(name: str) -> str:
+    """A long name without its middle: stages begin with what is done and end with what it is done to."""
+    if len(name) <= _NAME_WIDTH:
+        return name
+    half = _NAME_WIDTH // 2
+    return f"{name[:half]}…{name[1 - half :]}"
 
 
 def _spent(stage: JobStage) -> str:

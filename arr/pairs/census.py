@@ -34,7 +34,7 @@ class Census:
     splits: Counter[str] = field(default_factory=Counter)
     """Rows by the dataset's own split."""
     num_ties: int = 0
-    """Rows in which all images share one rank."""
+    """Pairs of images in one row that share a rank, as the service counts them."""
     num_with_source: int = 0
     num_duplicates: int = 0
     """Rows whose prompt and images, in any order, occurred before."""
@@ -53,10 +53,10 @@ class Census:
             return
         self.candidates[len(row.images)] += 1
         self.splits[row.place.split or NO_SPLIT] += 1
-        self.num_ties += len(row.images) > 1 and len(set(row.content.places)) == 1
         self.num_with_source += row.source is not None
         self._prompt_chars[len(row.content.prompt)] += 1
         for earlier, later in combinations(row.content.places, 2):
+            self.num_ties += earlier == later
             self.num_decided_pairs += earlier != later
             self.num_first_better += earlier < later
         self._note_duplicate(row)

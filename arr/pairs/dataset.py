@@ -6,6 +6,7 @@ everywhere; sampling and its seed mean something only then.
 
 import hashlib
 import heapq
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -117,11 +118,17 @@ def open_dataset(path: Path, wanted: Format, *, split: str | None, seed: int, on
 
 def _files_in(folder: Path, wanted: Format) -> tuple[DataFile, ...]:
     found = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_ending_in(SUFFIXES, folder)):
         name = path.relative_to(folder).as_posix()
-        if path.suffix in SUFFIXES and path.is_file() and (match := wanted.files.search(f"{folder.name}/{name}")):
+        if path.is_file() and (match := wanted.files.search(f"{folder.name}/{name}")):
             found.append(_data_file(path, folder, match["split"]))
     return tuple(found)
+
+
+def _ending_in(suffixes: tuple[str, ...], folder: Path) -> Iterator[Path]:
+    """Holds the names of one folder at a time: there may be a million images (`rglob` would hold them all)."""
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names if name.endswith(suffixes))
 
 
 def _split_of(path: Path, wanted: Format) -> str | None:

@@ -27,7 +27,7 @@ def mismatch(wanted: Format, keys: frozenset[str], *, file: str) -> str:
     """One line: what the file looks like, and which format to name instead."""
     found = probable_format(keys)
     if not keys:
-        return f"{file} holds no records"
+        return f'{file} holds no records: no JSON array, no {{"pairs": […]}}, no line that is an object'
     looks = f"{file} is not {wanted.name}: its records have the keys {_listed(keys)}"
     if found is None:
         needed = " or ".join(_listed(each) for each in wanted.tell_tale[:_MOST_SPELLINGS])

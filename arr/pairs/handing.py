@@ -18,6 +18,7 @@ from arr.pairs.report import MAX_LISTED, reasons_in_words, unusable_lines
 from arr.pairs.rows import UnusableRow
 from reward_client import RequestRejected
 from shared_schemas.datasets import Dataset
+from shared_schemas.problems import ProblemType
 
 
 def open_pairs(path: Path, format_name: str, *, split: str | None, seed: int, one_split: bool = False) -> PairsDataset:
@@ -34,6 +35,8 @@ def hand_over(
     dataset: PairsDataset, wanted: Wanted, *, path: Path, images: Path | None, strict: bool, url: str
 ) -> tuple[Dataset, Census]:
     """Upload the rows that are wanted and can be used; `strict` refuses to leave any out. `path` is what is named."""
+    with connected(url) as client:
+        next(client.datasets(), None)  # a service that is not there is told now, not after hours of reading
     with new_package() as package:
         census = read_pairs(dataset, wanted, images=images, package=package)
         _refuse(census, path=path, strict=strict)
@@ -45,6 +48,8 @@ def chosen_dataset(
 ) -> int:
     """The id of the dataset that a command shall use: one that is named, or one made of the rows at `pairs`."""
     if dataset_id is not None and pairs is None:
+        if images is not None:
+            fail("--images belongs to --pairs; the service has the images of --dataset", code=ExitCode.USAGE)
         return dataset_id
     if pairs is None or dataset_id is not None:
         fail("say which labelled pairs: --pairs PATH uploads them, --dataset ID names a dataset", code=ExitCode.USAGE)
@@ -98,4 +103,6 @@ def _upload(package: Package, url: str) -> Dataset:
         except RequestRejected as error:
             for fault in error.problem.errors[:MAX_LISTED]:
                 note(f"{package.place_of(fault.where)}: {fault.message}")
+            if error.problem.slug == ProblemType.BODY_TOO_LARGE:
+                fail(f"{error}: take fewer rows (--limit, --sample), or start the service with ARR_MAX_DATASET_MB")
             raise

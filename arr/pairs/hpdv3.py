@@ -8,13 +8,15 @@ import hashlib
 import re
 
 from arr.pairs.layout import Format, Picture, Prompt, Record, RecordModel, keys_of, one_row_each, parse
-from arr.pairs.rows import LabelledRow
+from arr.pairs.rows import LabelledRow, Reason, RowError
 
 
 class _Pair(RecordModel):
     prompt: Prompt
     path1: Picture
     path2: Picture
+    path_src: str | None = None
+    """The picture that was edited; HPDv3 has none, but datasets of edits have come in its layout."""
 
 
 def preferred_goes_first(*parts: str, seed: int) -> bool:
@@ -24,6 +26,8 @@ def preferred_goes_first(*parts: str, seed: int) -> bool:
 
 def _read(record: Record, seed: int) -> LabelledRow:
     pair = parse(record, _Pair)
+    if pair.path_src is not None:
+        raise RowError(Reason.MALFORMED, "has path_src: an edit; write rows with a source and read them as json")
     first = preferred_goes_first(pair.prompt, str(pair.path1), str(pair.path2), seed=seed)
     return LabelledRow(
         place=record.place,

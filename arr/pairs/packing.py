@@ -10,8 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from arr.pairs.pictures import IllustratedRow, Picture
+from arr.pairs.records import DatasetError
 from arr.pairs.rows import Place
-from shared_schemas.datasets import UploadedRow
+from shared_schemas.datasets import MAX_ROWS, UploadedRow
 
 
 @dataclass(slots=True)
@@ -28,7 +29,9 @@ class Package:
     """Size of the images."""
 
     def add(self, row: IllustratedRow) -> None:
-        """Pack one more row."""
+        """Pack one more row. Raises `DatasetError` for one too many, and where there is no room for its images."""
+        if len(self.rows) == MAX_ROWS:
+            raise DatasetError(f"there are more than {MAX_ROWS:,} rows: take fewer of them (--limit, --sample)")
         self.rows.append(row.content)
         self.places.append(row.place)
         for picture in row.images:
@@ -48,7 +51,11 @@ class Package:
     def _add_picture(self, picture: Picture) -> None:
         if picture.name not in self.images:
             path = self.images[picture.name] = self.folder / picture.name
-            path.write_bytes(picture.data)
+            try:
+                path.write_bytes(picture.data)
+            except OSError as error:
+                why = f"{error.strerror} after {self.num_bytes:,} bytes"
+                raise DatasetError(f"images wait in {self.folder}: {why}; TMPDIR names another folder") from error
             self.num_bytes += len(picture.data)
 
 

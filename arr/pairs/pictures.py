@@ -72,10 +72,17 @@ class PictureReader:
     def _find(self, name: str, split: str | None) -> Path:
         for folder in self._folders:
             for path in (folder / name, *([folder / split / name] if split else [])):
-                if path.is_file():
+                if _is_file(path):
                     return path
         looked_in = " or ".join(str(folder) for folder in self._folders)
         raise RowError(Reason.MISSING_FILE, f"{name} is not in {looked_in} (--images names the folder)")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
 
 
 def _content(row: LabelledRow, images: tuple[Picture, ...], source: Picture | None) -> UploadedRow:

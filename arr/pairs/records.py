@@ -4,6 +4,7 @@ The one rule: memory stays flat, however large the file is: Parquet is read page
 where the writer made it one), a JSON array element by element (ijson), JSON Lines line by line.
 """
 
+import codecs
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,7 +100,7 @@ def _array_prefix(path: Path) -> str | None:
     if path.suffix in JSON_LINES:
         return None
     ijson = _ijson()
-    with path.open("rb") as stream:
+    with _open_after_bom(path) as stream:
         try:
             for prefix, event, _ in ijson.parse(stream, multiple_values=True):
                 if event == "start_array" and prefix in ("", "pairs"):
@@ -113,7 +114,7 @@ def _array_prefix(path: Path) -> str | None:
 
 def _read_array(path: Path, prefix: str, tick: Tick) -> Iterator[Values]:
     ijson, num_read = _ijson(), 0
-    with path.open("rb") as stream:
+    with _open_after_bom(path) as stream:
         try:
             for values in ijson.items(stream, prefix, use_float=True, buf_size=_ARRAY_BUFFER_BYTES):
                 num_read += 1
@@ -123,13 +124,21 @@ def _read_array(path: Path, prefix: str, tick: Tick) -> Iterator[Values]:
             raise DatasetError(f"{path} is damaged after row {num_read}: {' '.join(str(error).split())}") from error
 
 
+def _open_after_bom(path: Path) -> IO[bytes]:
+    """Some editors begin a file with a byte order mark, which is no JSON."""
+    stream = path.open("rb")
+    if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+        stream.seek(0)
+    return stream
+
+
 def _read_lines(path: Path, tick: Tick) -> Iterator[Values]:
     with path.open("rb") as stream:
         for line in _lines(stream):
             tick(stream.tell())
             try:
                 values = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield BadRecord(f"not JSON: {error}")
             else:
                 yield values if isinstance(values, dict) else BadRecord(f"not an object: {str(values)[:60]}")

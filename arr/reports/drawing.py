@@ -26,8 +26,8 @@ _VARIABLES = {INK: "ink", SOFT: "rule", MUTED: "muted", FIRST: "accent", SECOND:
 _PIXELS_PER_INCH = 104
 """At most: a small plot does not grow to the width of the page, where its letters would be larger than the page's."""
 
-_NARROWEST_PIXELS = 560
-"""Of a large plot; on a narrower screen it is moved sideways."""
+_NARROWEST_PIXELS = 760
+"""Of a large plot, whose letters could not be read below; on a narrower screen it is moved sideways."""
 
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": SOFT,

@@ -1,6 +1,6 @@
 """The report of an evaluation: every rubric's figures beside those of the judge without rubrics, with plots."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -9,7 +9,16 @@ from markupsafe import Markup
 
 from arr.reports.drawing import as_svg, house_style
 from arr.reports.evaluation_plots import orders, reliability
-from arr.reports.figures import FigureRow, best_rubric, called, figure_rows, is_none, num_versions, without_rubrics
+from arr.reports.figures import (
+    FigureRow,
+    best_rubric,
+    called,
+    cautions,
+    figure_rows,
+    num_versions,
+    side_by_side,
+    without_rubrics,
+)
 from arr.reports.numbers import share
 from arr.reports.page import render, write_report
 from shared_schemas.evaluations import EvaluationReport, RubricReport
@@ -55,6 +64,7 @@ class EvaluationView:
     best: RubricReport | None
     none: RubricReport | None
     num_versions: int
+    cautions: tuple[str, ...]
     tables: tuple[FigureTable, ...]
     orders: Markup
     has_orders: bool
@@ -63,13 +73,6 @@ class EvaluationView:
     """None for judges without log-probabilities."""
     criteria: tuple[CriteriaSection, ...]
     """Of the rubrics whose criteria were asked alone."""
-
-    @property
-    def gain(self) -> float | None:
-        """Accuracy of the best version above that of the judge without rubrics."""
-        if self.best is None or self.none is None:
-            return None
-        return self.best.accuracy.value - self.none.accuracy.value
 
 
 def evaluation_view(report: EvaluationReport) -> EvaluationView:
@@ -81,7 +84,11 @@ def evaluation_view(report: EvaluationReport) -> EvaluationView:
             best=best_rubric(report),
             none=without_rubrics(report),
             num_versions=num_versions(report),
-            tables=tuple(_tables(report)),
+            cautions=tuple(cautions(report)),
+            tables=tuple(
+                FigureTable(rubrics=shown, rows=figure_rows(shown))
+                for shown in side_by_side(report.rubrics, num_versions=_RUBRICS_PER_TABLE)
+            ),
             orders=as_svg(orders(report.rubrics), alt=_accuracies_in_words(report.rubrics)),
             has_orders=any(rubric.first_share is not None for rubric in report.rubrics),
             reliability=as_svg(reliability(calibrated), alt="Confidence against accuracy") if calibrated else None,
@@ -111,15 +118,6 @@ def redundant_pairs(correlations: Sequence[Sequence[float]]) -> tuple[Redundancy
     )
     redundant = (pair for pair in pairs if pair.correlation >= _REDUNDANT)
     return tuple(sorted(redundant, key=lambda pair: pair.correlation, reverse=True))
-
-
-def _tables(report: EvaluationReport) -> Iterator[FigureTable]:
-    """Tables narrow enough to read, each with the judge without rubrics at its end."""
-    versions = [rubric for rubric in report.rubrics if not is_none(rubric)]
-    baseline = [rubric for rubric in report.rubrics if is_none(rubric)]
-    for start in range(0, max(1, len(versions)), _RUBRICS_PER_TABLE):
-        shown = (*versions[start : start + _RUBRICS_PER_TABLE], *baseline)
-        yield FigureTable(rubrics=shown, rows=figure_rows(shown))
 
 
 def _accuracies_in_words(rubrics: Sequence[RubricReport]) -> str:

@@ -22,12 +22,22 @@ def interval(estimate: Estimate) -> str:
 
 def points(value: float | None) -> str:
     """`+16.2 points`, of a difference between shares."""
-    return NONE if value is None else f"{100 * value:+.1f} points"
+    return NONE if value is None else f"{signed_percent(value)} points"
+
+
+def signed_percent(value: float) -> str:
+    """`+16.2`, of a difference between shares."""
+    return _signed(100 * value, 1)
+
+
+def signed_interval(estimate: Estimate) -> str:
+    """`+9.0 to +23.1`, in percent."""
+    return f"{signed_percent(estimate.low)} to {signed_percent(estimate.high)}"
 
 
 def decimal(value: float | None) -> str:
     """`0.123`."""
-    return NONE if value is None else f"{value:.3f}"
+    return NONE if value is None else f"{round(value, 3) + 0.0:.3f}".replace("-", "−")
 
 
 def nats(value: float | None) -> str:
@@ -37,7 +47,7 @@ def nats(value: float | None) -> str:
 
 def weight(value: float | None) -> str:
     """`+1.50`, `−0.25`."""
-    return NONE if value is None else f"{value:+.2f}".replace("-", "−")
+    return NONE if value is None else _signed(value, 2)
 
 
 def p_value(value: float | None) -> str:
@@ -61,3 +71,8 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _signed(value: float, decimals: int) -> str:
+    """`+1.5`, `−0.2`; `+0.0` for whatever is rounded to 0."""
+    return f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")

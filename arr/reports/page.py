@@ -21,8 +21,10 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = (numbers.share, numbers.share_with_interval, numbers.points, numbers.decimal, numbers.nats)
-    for function in (*shown, numbers.interval, numbers.weight, numbers.p_value, numbers.count, numbers.duration):
+    shares = (numbers.share, numbers.share_with_interval, numbers.interval)
+    signed = (numbers.points, numbers.signed_percent, numbers.signed_interval, numbers.weight)
+    others = (numbers.decimal, numbers.nats, numbers.p_value, numbers.count, numbers.duration)
+    for function in (*shares, *signed, *others):
         made.filters[function.__name__] = function
     made.filters["called"] = called
     return made

@@ -10,6 +10,7 @@ import typer
 
 from arr.connection import DEFAULT_URL, AsJson, Url, connected
 from arr.console import ExitCode, fail, note
+from arr.rubrics.names import Alias, SetName
 
 if TYPE_CHECKING:
     from arr.rubrics.files import RubricFormat
@@ -29,7 +30,6 @@ arr rubrics show shapes@production
 
 rubrics_app = typer.Typer(name="rubrics", no_args_is_help=True, help=_HELP)
 
-SetName = Annotated[str, typer.Argument(help="Name of the rubric set.")]
 Reference = Annotated[str, typer.Argument(help="`name` (= newest), `name@3` or `name@alias`.")]
 FormatName = Literal["json", "yaml", "text"]
 
@@ -106,7 +106,7 @@ def publish(
 @rubrics_app.command()
 def alias(
     name: SetName,
-    alias: Annotated[str, typer.Argument(help="The alias, such as `production`.")],
+    alias: Alias,
     version: Annotated[int, typer.Argument(min=1, help="The version it shall point at.")],
     expected: Annotated[
         int | None, typer.Option(min=1, help="Only if it points at this version now.", show_default=False)
@@ -189,8 +189,9 @@ def export(
 ) -> None:
     """Write one version to a file.
 
-    `text` is the reference implementation's form, `Rubric 1:`, `Theme: …`, `- Tip1: …`. It holds themes and tips only,
-    so a set with weights or exemplars is refused, and the ids of criteria are not in it.
+    A file that is there is overwritten. `text` is the reference implementation's form, `Rubric 1:`, `Theme: …`,
+    `- Tip1: …`. It holds themes and tips only, so a set with weights or exemplars is refused, and the ids of criteria
+    are not in it.
 
     ```
     arr rubrics export shapes@production shapes.yaml
@@ -198,18 +199,23 @@ def export(
     ```
     """
     from arr.rubrics.files import write_rubric
+    from arr.rubrics.text_form import TextFormError
 
     with _told_in_one_line():
         wanted = _form(file, form)
     with connected(url) as client:
         version = _version(client, rubric)
-    with _told_in_one_line():
+    try:
         text = write_rubric(version, wanted)
+    except TextFormError as error:
+        fail(f"{rubric} does not fit into text: {error}; JSON and YAML hold everything", code=ExitCode.USAGE)
     if file is None:
         typer.echo(text, nl=False)
     else:
-        with _told_in_one_line():
+        try:
             file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            fail(f"{file} cannot be written: {error.strerror}", code=ExitCode.USAGE)
         note(f"{version.name}@{version.version} is in {file}")
 
 
@@ -274,9 +280,8 @@ def _say_published(version: "RubricVersion", *, as_json: bool) -> None:
 @contextmanager
 def _told_in_one_line() -> Iterator[None]:
     from arr.rubrics.files import RubricFileError
-    from arr.rubrics.text_form import TextFormError
 
     try:
         yield
-    except (RubricFileError, TextFormError, OSError) as error:
+    except RubricFileError as error:
         fail(str(error), code=ExitCode.USAGE)

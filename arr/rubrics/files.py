@@ -1,6 +1,7 @@
 """Rubric sets in files: JSON, YAML or plain text, told apart by the file's name unless said otherwise."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -11,8 +12,6 @@ from pydantic import ValidationError
 from arr.rubrics.text_form import TextFormError, read_text, write_text
 from shared_schemas.messages import in_one_line
 from shared_schemas.rubrics import PublishRequest, RubricContent, RubricVersion
-
-_LINE_WIDTH = 100
 
 
 class RubricFormat(StrEnum):
@@ -51,13 +50,15 @@ def read_rubric(
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RubricFileError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise RubricFileError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RubricFileError(f"{path} cannot be read: it is not UTF-8") from error
     try:
         if form is RubricFormat.TEXT:
             content = RubricContent(criteria=read_text(text), **(unsaid or {}))
             return PublishRequest(content=content), None
-        return _request(_parse(text, form, path=path))
+        return _request(_parse(text, form, path=path), path=path)
     except TextFormError as error:
         raise RubricFileError(f"{path}: {error}") from error
     except ValidationError as error:
@@ -71,7 +72,9 @@ def write_rubric(version: RubricVersion, form: RubricFormat) -> str:
     values = version.model_dump(mode="json", include={"name", "version", "digest", "content", "provenance"})
     if form is RubricFormat.JSON:
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    return _as_yaml(values)
+    from arr.rubrics.yaml_form import write_yaml
+
+    return write_yaml(values)
 
 
 def import_provenance(
@@ -85,34 +88,31 @@ def import_provenance(
     return {**provenance, "original": original} if original else provenance
 
 
-def _as_yaml(values: Any) -> str:
-    """Readable letters where they survive; PyYAML writes U+0085 as itself and reads a line break."""
-    import yaml
-
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=_LINE_WIDTH)
-    if yaml.safe_load(text) == values:
-        return text
-    return yaml.safe_dump(values, sort_keys=False, width=_LINE_WIDTH)
-
-
 def _parse(text: str, form: RubricFormat, *, path: Path) -> Any:
     if form is RubricFormat.JSON:
         try:
-            return json.loads(text)
+            return json.loads(text, object_pairs_hook=_said_once)
         except (ValueError, RecursionError) as error:
-            raise RubricFileError(f"{path} is not JSON: {error}") from error
-    import yaml
+            raise RubricFileError(f"{path} cannot be read as JSON: {error}") from error
+    from arr.rubrics.yaml_form import YamlFormError, read_yaml
 
     try:
-        return json.loads(json.dumps(yaml.safe_load(text)))  # what JSON cannot hold, no version can
-    except (yaml.YAMLError, RecursionError) as error:
-        raise RubricFileError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    except (TypeError, ValueError) as error:
-        raise RubricFileError(f"{path} holds more than text and numbers ({error}); put dates in quotes") from error
+        return read_yaml(text)
+    except YamlFormError as error:
+        raise RubricFileError(f"{path} {error}") from error
 
 
-def _request(data: Any) -> tuple[PublishRequest, str | None]:
-    if isinstance(data, dict) and "content" in data:
+def _said_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object. Raises `ValueError` for a key that stands twice; Python's reader keeps the last."""
+    if twice := [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]:
+        raise ValueError(f"{twice[0]!r} stands twice in one object")
+    return dict(pairs)
+
+
+def _request(data: Any, *, path: Path) -> tuple[PublishRequest, str | None]:
+    if not isinstance(data, dict):
+        raise RubricFileError(f"{path} holds no rubric set: write an object with `task` and `criteria`")
+    if "content" in data:
         wanted = {key: data[key] for key in ("content", "provenance") if key in data}
         digest = data.get("digest")
         return PublishRequest.model_validate(wanted), digest if isinstance(digest, str) else None

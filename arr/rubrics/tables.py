@@ -7,6 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from arr.console import OUT
+from arr.reports.numbers import share, share_with_interval
+from shared_schemas.evaluations import Estimate
 from shared_schemas.rubrics import Change, Criterion, RubricDiff, RubricSummary, RubricVersion, VersionMetrics
 
 _COLOURS = {Change.ADDED: "green", Change.REMOVED: "red"}
@@ -59,8 +61,8 @@ def print_diff(found: RubricDiff) -> None:
             OUT.print(line, soft_wrap=True)
     for name, (before, after) in found.fields.items():
         OUT.print(Text(f"{name}", style="bold"), soft_wrap=True)
-        OUT.print(Text(f"  - {before}", style="red"), soft_wrap=True)
-        OUT.print(Text(f"  + {after}", style="green"), soft_wrap=True)
+        OUT.print(Text(f"  - {before or '(empty)'}", style="red"), soft_wrap=True)
+        OUT.print(Text(f"  + {after or '(empty)'}", style="green"), soft_wrap=True)
 
 
 def _lines(before: Criterion | None, after: Criterion | None) -> Iterator[Text]:
@@ -77,6 +79,7 @@ def _said_by(criterion: Criterion | None) -> tuple[str, ...]:
 
 
 def _accuracy(metrics: VersionMetrics) -> str:
-    """`78.1 % [72.0, 83.5], none 61.2 %`."""
-    text = f"{metrics.accuracy:.1%} [{metrics.accuracy_low:.1%}, {metrics.accuracy_high:.1%}]"
-    return text if metrics.none_accuracy is None else f"{text}, without rubrics {metrics.none_accuracy:.1%}"
+    """`78.1 % [72.0–83.5], without rubrics 61.2 %`."""
+    estimate = Estimate(value=metrics.accuracy, low=metrics.accuracy_low, high=metrics.accuracy_high)
+    text = share_with_interval(estimate)
+    return text if metrics.none_accuracy is None else f"{text}, without rubrics {share(metrics.none_accuracy)}"

@@ -55,7 +55,7 @@ def gains_of(outcome: Outcome, *, total_weight: float, seed: int = 0) -> Gains:
     difference = outcome.last.right_RC.astype(np.float64) - outcome.base_right_RC
     return Gains(
         scores=tuple(_score_gain(each, bootstrap, total_weight=total_weight) for each in outcome.evaluations),
-        truth=_known(bootstrap.mean(difference.ravel())),
+        truth=_known(bootstrap.mean_difference(difference.ravel())),
     )
 
 
@@ -76,7 +76,7 @@ def _score_gain(evaluation: Evaluation, bootstrap: Bootstrap, *, total_weight: f
         step=evaluation.step,
         base=float(np.nanmean(base_N)),
         tuned=float(np.nanmean(tuned_N)),
-        gain=_known(bootstrap.mean(tuned_N - base_N)),
+        gain=_known(bootstrap.mean_difference(tuned_N - base_N)),
     )
 
 

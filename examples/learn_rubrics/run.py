@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from arr.jobs.progress import JobProgress
-from arr.service_process import running_service
+from arr.service_process import ServiceDidNotStartError, running_service
 from examples.learn_rubrics.edits import edit_pairs
 from examples.learn_rubrics.labelled_folder import LabelledPair, shuffle_labels, write_folder
 from examples.learn_rubrics.learning import JobFailedError, Watch, Workshop, result_of
 from examples.learn_rubrics.random_sets import random_sets
 from examples.learn_rubrics.shapes import shape_pairs
 from examples.learn_rubrics.targets import Outcome, Target, targets_of
-from reward_client import RewardClient
+from reward_client import RewardClient, RewardClientError
 from shared_schemas.evaluations import RubricReport
 from shared_schemas.jobs import Job
 from shared_schemas.learning import LearnResult
@@ -174,7 +174,7 @@ def main(
     """Learn two rubric sets from labelled pairs made by program, and check what that was worth."""
     try:
         outcomes = run_all(output, url=url, seed=seed, watch=_on_terminal)
-    except JobFailedError as error:
+    except (JobFailedError, RewardClientError, ServiceDidNotStartError) as error:
         _ERR.print(f"error: {error}", style="red", markup=False)
         raise typer.Exit(1) from None
     for outcome in outcomes:

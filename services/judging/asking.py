@@ -91,7 +91,7 @@ async def ask(connection: JudgeConnection, way: Way, prompt: JudgePrompt, *, del
     question = choice_question(prompt, max_tokens=way.style.max_tokens)
     manner = Manner(json_format=way.style.json_format, dialect=way.style.dialect)
     body = await _have_written(connection, way, question, manner=manner, delivery=delivery)
-    return choice_answer(read_json(body, schema=question.schema), labels=prompt.labels)
+    return choice_answer(read_json(body, schema=question.schema, among_words=True), labels=prompt.labels)
 
 
 def choice_question(prompt: JudgePrompt, *, max_tokens: int) -> JsonQuestion[ChosenLabel]:

@@ -23,7 +23,9 @@ from services.judging.chat_cache import ChatAnswer, ChatCache
 from services.judging.chat_json import BaseModelT, JsonCompletion, validated
 from services.judging.chat_keys import Sampling, chat_fingerprint, chat_key
 from services.judging.chat_messages import ChatMessage
+from services.judging.failures import CutOffError
 from services.judging.fingerprint import fingerprint_of
+from services.judging.manners import CANNOT
 from services.judging.observer import JudgeObserver, NullObserver
 from services.judging.questions import Cost, JudgeFailure
 from services.judging.scheduling.replica_set import ReplicaSet
@@ -39,6 +41,9 @@ _OF_ITS_OWN = Prefix(digest="", num_chars=0, has_image=False)
 
 _LATER_TEMPERATURE = 0.5
 """At least this for another try: at 0, a server writes the same malformed answer again."""
+
+_MORE_ROOM = 4
+"""Times the room, for another try at an answer that was cut off: some models think for longer than they write."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,9 +203,10 @@ class Chat:
         return reply.outcome, reply.cached
 
     async def _write(self, request: _Request[BaseModelT]) -> JsonCompletion[BaseModelT] | JudgeFailure:
-        """Ask, and ask again with another seed while the answer is malformed."""
+        """Ask, and ask again with another seed while the answer is malformed; with more room if it was cut off."""
+        room, failure = request.sampling.max_tokens, None
         for number in range(self._limits.tries):
-            sampling = _sampling_of_try(request.sampling, number)
+            sampling = replace(_sampling_of_try(request.sampling, number), max_tokens=room)
 
             async def ask(backend: OpenAIBackend, sampling: Sampling = sampling) -> JsonCompletion[BaseModelT]:
                 return await backend.complete_json(
@@ -217,12 +223,17 @@ class Chat:
             try:
                 said = await self._calling.make(call, spent=request.spent)
             except BackendError as error:
+                if failure is not None and room > request.sampling.max_tokens and error.status in CANNOT:
+                    return failure  # there is no more room
                 failure = JudgeFailure(type=error.type, detail=self.told(error.detail))
                 if error.type is not FailureType.JUDGE_MALFORMED:
                     return failure
+                if isinstance(error, CutOffError):
+                    room *= _MORE_ROOM
                 continue
             self._observer.tokens_spent(prompt=said.prompt_tokens, completion=said.completion_tokens)
             return said
+        assert failure is not None
         return failure
 
     def told(self, detail: str) -> str:

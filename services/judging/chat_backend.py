@@ -4,12 +4,13 @@ Owns its probe. The one rule: a server that sees images and writes JSON is enoug
 """
 
 import logging
-from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 
-from services.judging.asking import Delivery, Way, choice_question
+from services.judging.asking import Delivery, JsonQuestion, Way
 from services.judging.backend import BackendError, BackendIdentity, OpenAIBackend
+from services.judging.chat_json import choice_schema
+from services.judging.chat_messages import messages_of
 from services.judging.ladder import Capability, Style
 from services.judging.manners import Manner, Manners
 from services.judging.probe_question import probe_question
@@ -55,5 +56,7 @@ class ChatBackend(OpenAIBackend):
         await self._write_something(self._way, self._manners, delivery)
 
     async def _write_something(self, way: Way, manners: Manners, delivery: Delivery) -> None:
-        question = replace(choice_question(probe_question(), max_tokens=_ROOM), seed=0)
+        prompt = probe_question()  # asks for a bare label: whoever writes JSON does so because of the format
+        schema = choice_schema(prompt.labels)
+        question = JsonQuestion(messages=messages_of(prompt), schema=schema, max_tokens=_ROOM, seed=0)
         await self._write(question, way=way, manners=manners, delivery=delivery)

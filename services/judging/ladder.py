@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-MOST_TRIALS = 25
-"""Ways that are tried at most: one for vLLM, and four dialects each on six rungs, for a server that never says why."""
+MOST_TRIALS = 33
+"""Ways tried at most: one for vLLM, and four dialects each on eight rungs, for a server that never says why."""
 
 _WRITING_TOKENS = 64
 """Room for `{"answer": "yes"}` and some blanks; in JSON mode, models have been seen to write blanks without end."""
@@ -44,7 +44,7 @@ class JsonFormat(StrEnum):
     OBJECT = "json_object"
     """The server enforces JSON, and words must say which."""
     TEXT = "text"
-    """The server enforces nothing, and is not told a format: words must say all. No verdict is read from this."""
+    """The server enforces nothing, and is not told a format: words must say all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,8 +98,8 @@ class Style:
     @property
     def traits(self) -> Mapping[str, object]:
         """Parameters that a server may blame for its refusal, with what was sent."""
-        json_format = {} if self.json_format is None else {"response_format": self.json_format}
-        return {**self.sampling, **json_format}
+        is_sent = self.json_format not in {None, JsonFormat.TEXT}
+        return {**self.sampling, **({"response_format": self.json_format} if is_sent else {})}
 
     @property
     def dialect_matters(self) -> bool:
@@ -114,7 +114,7 @@ _OTHER_RUNGS = (
     Style(capability=Capability.TOP_LOG_PROBS, top_logprobs=5),
     *(
         Style(capability=Capability.CHOICE, json_format=json_format, max_tokens=room)
-        for json_format in (JsonFormat.SCHEMA, JsonFormat.OBJECT)
+        for json_format in JsonFormat
         for room in (_WRITING_TOKENS, _THINKING_TOKENS)
     ),
 )

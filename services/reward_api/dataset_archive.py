@@ -34,6 +34,7 @@ _ENCRYPTED = 0x1
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError),
     *(ValueError, NotImplementedError, OverflowError, struct.error),
+    RecursionError,  # tarfile reads a header that belongs to the next one by calling itself
 )
 """What the standard library raises for archives that are none."""
 
@@ -79,7 +80,7 @@ def unpack(archive: SpooledFile, *, limits: ArchiveLimits) -> Unpacked:
     try:
         _unpack(archive, files)
     except _DAMAGED as error:
-        raise ArchiveError("the archive is damaged") from error
+        raise ArchiveError("the archive is damaged, or is no tar, tar.gz or zip") from error
     return _relative_to_the_rows(files.found)
 
 

@@ -20,15 +20,10 @@ from services.reward_api.errors import (
 from services.reward_api.openapi import dataset_body, dataset_image, problems
 from services.reward_api.preconditions import entity_tag
 from services.reward_api.state import Services, ServicesDep
+from services.storage.tables import MAX_ID, MAX_POSITION
 from shared_schemas.access import Scope
 from shared_schemas.base import Digest
 from shared_schemas.datasets import Dataset, DatasetPage, DatasetRowPage
-
-MAX_ID = 2**63 - 1
-"""The largest id that a database counts to."""
-
-MAX_PLACE = 2**31 - 1
-"""The largest place of a row that a database knows."""
 
 router = APIRouter(tags=["datasets"], route_class=GuardedRoute)
 
@@ -67,7 +62,7 @@ async def list_datasets(
 @router.get("/datasets/{id}", responses=problems(UnknownDataset))
 async def get_dataset(id: DatasetId, services: ServicesDep, principal: Reader) -> Dataset:
     """What is known about a dataset without reading its rows."""
-    return await _dataset(id, services, principal)
+    return await visible_dataset(id, services, principal)
 
 
 @router.get("/datasets/{id}/pairs", responses=problems(UnknownDataset))
@@ -75,11 +70,11 @@ async def list_rows(
     id: DatasetId,
     services: ServicesDep,
     principal: Reader,
-    after: Annotated[int | None, Query(ge=0, le=MAX_PLACE, description="`next` of the page before.")] = None,
+    after: Annotated[int | None, Query(ge=0, le=MAX_POSITION, description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Items per page.")] = 100,
 ) -> DatasetRowPage:
     """The rows of a dataset, in the order of the upload."""
-    await _dataset(id, services, principal)
+    await visible_dataset(id, services, principal)
     return await services.datasets.row_page(id, after=after, limit=limit)
 
 
@@ -90,7 +85,7 @@ async def list_rows(
 )
 async def get_image(id: DatasetId, digest: Digest, services: ServicesDep, principal: Reader) -> Response:
     """An image file of a dataset, byte for byte as it came."""
-    await _dataset(id, services, principal)
+    await visible_dataset(id, services, principal)
     format = await services.datasets.image_format(id, digest)
     if format is None:
         raise UnknownDataset(f"the dataset {id} has no image {digest}")
@@ -106,7 +101,8 @@ async def get_image(id: DatasetId, digest: Digest, services: ServicesDep, princi
     return Response(data, media_type=format.media_type, headers=headers)
 
 
-async def _dataset(id: int, services: Services, principal: Principal) -> Dataset:
+async def visible_dataset(id: int, services: Services, principal: Principal) -> Dataset:
+    """A dataset that this key may see. Raises `UnknownDataset`, also for another tenant's."""
     dataset = await services.datasets.get(id, tenant=principal.visible_tenant)
     if dataset is None:
         raise UnknownDataset(f"there is no dataset {id}")

@@ -20,7 +20,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request, Response
@@ -30,6 +30,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from services.storage.errors import AliasChangedError, ArchivedAliasError, StorageError
 from services.telemetry import current_request_id
@@ -228,6 +229,8 @@ _DETAILS = {
 }
 """The framework says no more than the status; this says what to do next."""
 
+_UNREADABLE_BODY = "the body is not sound JSON"
+
 
 def install_error_handlers(app: FastAPI) -> None:
     """Answer every exception below the middleware with a problem document."""
@@ -285,9 +288,11 @@ def field_errors(errors: Sequence[ErrorDetails | dict[str, Any]], *, root: str |
     )
 
 
-async def _answer_with_problem(_request: Request, error: Exception) -> Response:
+async def _answer_with_problem(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and not isinstance(error, ApiError):
-        return _framework_problem(error)
+        if error.status_code != HTTPStatus.BAD_REQUEST:
+            return _framework_problem(request, error)
+        error = InvalidRequest(_UNREADABLE_BODY)  # no UTF-8, too deep, a number of too many digits
     refusal = _as_api_error(error)
     return problem_response(
         status=refusal.status,
@@ -319,16 +324,28 @@ def _as_api_error(error: Exception) -> ApiError:
             return Unavailable("the database cannot be reached")
 
 
-def _framework_problem(error: HTTPException) -> Response:
+def _framework_problem(request: Request, error: HTTPException) -> Response:
     fallback = (
         ProblemType.INVALID_REQUEST if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else ProblemType.INTERNAL
     )
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_of_address(request))
     return problem_response(
         status=error.status_code,
         type=_FRAMEWORK_TYPES.get(HTTPStatus(error.status_code), fallback),
         detail=_DETAILS.get(error.detail, error.detail),
-        headers=dict(error.headers or {}),
+        headers=headers,
     )
+
+
+def _methods_of_address(request: Request) -> list[str]:
+    """All of them; the framework names only those of the first of its routes."""
+    routes = request.app.routes
+    scopes = {method: {**request.scope, "method": method} for method in HTTPMethod}
+    return [
+        method for method, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    ]
 
 
 async def _forget_the_request(_request: Request, _error: Exception) -> Response:

@@ -18,6 +18,9 @@ from services.reward_api.errors import InvalidImage, Unavailable, UnknownImage
 from services.storage.datasets import DatasetRepository
 from shared_schemas.rubrics import RubricContent
 
+_WHERE = "rubric"
+"""Field of a request's `meta` that names the rubric set, or holds it."""
+
 _ROOM_BYTES = 256 << 20
 """Three guides of twelve images of a megapixel, or a hundred of twelve images of 128×128."""
 
@@ -55,7 +58,8 @@ class Guides:
         return guide.examples
 
     async def _load(self, rubric: ResolvedRubric) -> _Guide:
-        files = {digest: await self._file(digest, where) for where, digest in _images_of(rubric.content).items()}
+        named = images_of_guide(rubric.content, where=_WHERE)
+        files = {digest: await self._file(digest, where) for where, digest in named.items()}
         read = partial(self._read, rubric.content, files)
         return await asyncio.to_thread(self._recent.get, rubric.identity.digest, read)
 
@@ -69,7 +73,7 @@ class Guides:
 
     def _read(self, rubric: RubricContent, files: Mapping[str, bytes]) -> _Guide:
         images: dict[str, JudgeImage] = {}
-        for where, digest in _images_of(rubric).items():
+        for where, digest in images_of_guide(rubric, where=_WHERE).items():
             try:
                 images[digest] = load_judge_image(files[digest], judge_max_pixels=self._judge_max_pixels)
             except InvalidImageError as error:
@@ -87,8 +91,8 @@ class Guides:
         return _Guide(examples=examples, num_bytes=sum(image.num_bytes for image in images.values()))
 
 
-def _images_of(rubric: RubricContent) -> dict[str, str]:
-    """Where an image is named → the digest of its file."""
+def images_of_guide(rubric: RubricContent, *, where: str) -> dict[str, str]:
+    """Path of each field that names an image, `where` the content stands → the digest of the image's file."""
     named = {}
     for index, exemplar in enumerate(rubric.guide):
         for role, digest in (
@@ -97,5 +101,5 @@ def _images_of(rubric: RubricContent) -> dict[str, str]:
             ("dispreferred", exemplar.dispreferred),
         ):
             if digest is not None:
-                named[f"rubric.guide.{index}.{role}"] = digest
+                named[f"{where}.guide.{index}.{role}"] = digest
     return named

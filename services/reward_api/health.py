@@ -5,6 +5,7 @@ from datetime import timedelta
 from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -56,7 +57,12 @@ async def readyz(services: ServicesDep, response: Response) -> Readiness:
     )
 
 
-@router.get("/metrics", dependencies=[Depends(requires(*Scope))], responses=problems())
+@router.get(
+    "/metrics",
+    dependencies=[Depends(requires(*Scope))],
+    response_class=PlainTextResponse,
+    responses=problems(),
+)
 async def metrics(services: ServicesDep) -> Response:
     """Counters and latencies in Prometheus' text format."""
     return Response(services.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

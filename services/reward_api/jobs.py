@@ -16,12 +16,10 @@ from services.reward_api.access import GuardedRoute, Principal, requires
 from services.reward_api.errors import ApiError, UnknownJob
 from services.reward_api.openapi import problems
 from services.reward_api.state import Services, ServicesDep
+from services.storage.tables import MAX_ID
 from shared_schemas.access import Scope
 from shared_schemas.base import Name
 from shared_schemas.jobs import Job, JobPage, JobState
-
-MAX_ID = 2**63 - 1
-"""The largest id that a database counts to."""
 
 LOOK_EVERY = timedelta(milliseconds=500)
 """Between two looks at a job whose events somebody listens to."""

@@ -16,14 +16,12 @@ from services.reward_api.errors import InvalidRequest, Unavailable, UnknownJudge
 from services.reward_api.openapi import problems
 from services.reward_api.state import Services, ServicesDep
 from services.storage.blobs import BlobStore, image_blob, rubric_blob
+from services.storage.tables import MAX_ID
 from shared_schemas.access import Scope
 from shared_schemas.base import Identifier
 from shared_schemas.judgements import Judgement, JudgementDetail, JudgementPage
 from shared_schemas.problems import FieldError
 from shared_schemas.rubrics import RubricContent, RubricReference, Task
-
-MAX_ID = 2**63 - 1
-"""The largest id that a database counts to."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 

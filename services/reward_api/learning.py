@@ -9,25 +9,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 
 from services.reward_api.access import GuardedRoute, Principal, requires
+from services.reward_api.datasets import visible_dataset
 from services.reward_api.errors import BodyTooLarge, InvalidRequest, TaskMismatch, UnknownDataset, UnknownRubric
 from services.reward_api.openapi import problems
-from services.reward_api.state import Services, ServicesDep
+from services.reward_api.state import ServicesDep
 from services.storage.jobs import JobRepository
 from services.storage.rubrics import RubricRepository
 from shared_schemas.access import Scope
 from shared_schemas.base import Name
 from shared_schemas.datasets import Dataset
 from shared_schemas.evaluations import EvaluationRequest
-from shared_schemas.jobs import JobAccepted
+from shared_schemas.jobs import EVALUATE, LEARN, JobAccepted
 from shared_schemas.learning import LearnRequest
 from shared_schemas.problems import FieldError
 from shared_schemas.rubrics import RubricIdentity, RubricReference, Task
-
-LEARN = "learn"
-"""The kind of job that learns a rubric set."""
-
-EVALUATE = "evaluate"
-"""The kind of job that measures rubric sets."""
 
 router = APIRouter(tags=["learning"], route_class=GuardedRoute)
 
@@ -43,7 +38,7 @@ async def learn(
     name: Name, body: LearnRequest, services: ServicesDep, principal: Learner, response: Response
 ) -> JobAccepted:
     """Learn a rubric set from labelled pairs and publish it as the next version of this one. The job does it."""
-    dataset = await _visible_dataset(body.dataset, services, principal)
+    dataset = await visible_dataset(body.dataset, services, principal)
     if body.task not in {None, dataset.task}:
         raise _wrong_field("task", f"the dataset {dataset.id} is for the task {dataset.task.value!r}", TaskMismatch)
     parameters = {"name": name, **body.model_dump(mode="json", exclude={"seed"})}
@@ -59,7 +54,7 @@ async def evaluate(
     body: EvaluationRequest, services: ServicesDep, principal: Learner, response: Response
 ) -> JobAccepted:
     """Measure rubric versions on labelled pairs. The job does it, on the versions that are named at this moment."""
-    dataset = await _visible_dataset(body.dataset, services, principal)
+    dataset = await visible_dataset(body.dataset, services, principal)
     pinned = [
         await _pin(reference, services.rubrics, task=dataset.task, where=f"rubrics.{index}")
         for index, reference in enumerate(body.rubrics)
@@ -75,13 +70,6 @@ async def _start(
     job, _ = await jobs.create(kind, tenant=dataset.tenant, parameters=parameters, seed=seed)
     response.headers["Location"] = f"/jobs/{job.id}"
     return JobAccepted(job=job)
-
-
-async def _visible_dataset(id: int, services: Services, principal: Principal) -> Dataset:
-    dataset = await services.datasets.get(id, tenant=principal.visible_tenant)
-    if dataset is None:
-        raise UnknownDataset(f"there is no dataset {id}")
-    return dataset
 
 
 async def _pin(text: str, rubrics: RubricRepository, *, task: Task, where: str) -> str:

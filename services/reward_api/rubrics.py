@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from services.reward_api.access import GuardedRoute, Principal, requires
 from services.reward_api.errors import AliasChanged, ArchivedAlias, BodyTooLarge, UnknownImage, UnknownRubric
+from services.reward_api.guides import images_of_guide
 from services.reward_api.openapi import problems
 from services.reward_api.preconditions import PreconditionsDep, entity_tag
 from services.reward_api.rubric_diff import diff_versions
@@ -182,12 +183,7 @@ async def delete_alias(name: Name, alias: AliasName, services: ServicesDep, cond
 
 async def _check_guide(content: RubricContent, services: Services, principal: Principal) -> None:
     """Raise `UnknownImage` unless the principal can see a dataset with each image of each exemplar."""
-    named = {
-        f"body.content.guide.{index}.{role}": digest
-        for index, exemplar in enumerate(content.guide)
-        for role in ("preferred", "dispreferred", "source")
-        if (digest := getattr(exemplar, role)) is not None
-    }
+    named = images_of_guide(content, where="body.content")
     known = await services.datasets.known_images(named.values(), tenant=principal.visible_tenant)
     missing = {where: digest for where, digest in named.items() if digest not in known}
     if missing:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.rubric_worker.desk import Desk
-from services.rubric_worker.evaluation.anchors import ANCHORS
 from services.rubric_worker.evaluation.evaluate import MIN_PREFERENCES, evaluate_pairs
 from services.rubric_worker.evaluation.options import EvaluationOptions
-from services.rubric_worker.evaluation.table import prompt_key
+from services.rubric_worker.evaluation.report import evaluation_report
 from services.rubric_worker.labelled_pairs import pairs_of
 from services.rubric_worker.learning_data import LearningData
 from services.rubric_worker.pictures import Pictures
@@ -53,11 +52,12 @@ class HeldOutTest:
     async def run(self, content: RubricContent) -> Measured:
         """Judge what is held out. Raises `JobFailedError` like `evaluate_pairs`."""
         test = await self._evaluate("test", self.data.splits.test, content)
+        report = await asyncio.to_thread(self._report, test) if test else None
         validation = await self._evaluate("validation", self.data.splits.validation, content)
         both = await self._evaluate("compare", self.data.held_out, content)
         return Measured(
             judge=self.judge,
-            report=self._report(test) if test else None,
+            report=report,
             calibration=validation[0].calibration if validation else None,
             p_value=both[0].p_value if both else None,
         )
@@ -85,18 +85,11 @@ class HeldOutTest:
         )
 
     def _report(self, rubrics: tuple[RubricReport, ...]) -> EvaluationReport:
-        test = self.data.splits.test
-        pairs = pairs_of(test)
-        return EvaluationReport(
-            dataset=self.data.dataset.id,
-            dataset_digest=self.data.dataset.digest,
-            task=self.data.dataset.task,
+        return evaluation_report(
+            self.data.dataset,
+            pairs_of(self.data.splits.test),
+            rubrics,
             split=SplitName.TEST,
             seed=self.job.seed,
             judge=self.judge,
-            num_rows=len(test),
-            num_prompts=len({prompt_key(pair.pair.prompt) for pair in pairs}),
-            num_ties=sum(pair.label == 0 for pair in pairs),
-            rubrics=rubrics,
-            anchors=ANCHORS[self.data.dataset.task],
         )

@@ -41,7 +41,7 @@ class JobFailedError(Exception):
     def __init__(self, reason: str, detail: str, *, evidence: Mapping[str, Any] | None = None) -> None:
         """`reason` is a stable slug, `detail` a sentence, `evidence` JSON that becomes the job's `result`."""
         super().__init__(f"{reason}: {detail}")
-        json_digest(evidence)  # raises for what is no JSON, where it was made
+        json_digest([detail, evidence])  # raises for what cannot be stored, where it was made
         self.reason = reason
         self.detail = detail
         self.evidence = evidence

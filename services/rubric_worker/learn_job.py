@@ -15,7 +15,6 @@ from typing import Any
 from services.judging.callers import CallClass
 from services.judging.chat import ChatIdentity
 from services.rubric_worker.desk import Desk, DeskLimits
-from services.rubric_worker.evaluation.asking import is_scored
 from services.rubric_worker.evaluation.options import EvaluationOptions
 from services.rubric_worker.held_out_test import HeldOutTest, Measured
 from services.rubric_worker.job_kinds import JobFailedError
@@ -100,7 +99,7 @@ class _Learning:
     async def _learn(self, data: LearningData, embedder: Embedder) -> RubricContent:
         parameters = self._request.parameters
         if isinstance(parameters, AutoRubricParameters):
-            return await self._weigh(data, parameters)
+            return await self._weigh(data, embedder, parameters)
         context = Context(
             job=self._job,
             desk=self._desk,
@@ -112,7 +111,7 @@ class _Learning:
         proof = known_pairs(data.validation) or known_pairs(data.train)
         return await learn(data.train, proof, context, embedder, self._record.findings)
 
-    async def _weigh(self, data: LearningData, parameters: AutoRubricParameters) -> RubricContent:
+    async def _weigh(self, data: LearningData, embedder: Embedder, parameters: AutoRubricParameters) -> RubricContent:
         prefix = f"job-{self._job.id}-"
         for left_behind in self._tools.scratch.glob(f"{prefix}*") if self._tools.scratch else ():
             shutil.rmtree(left_behind, ignore_errors=True)  # by an attempt that was killed
@@ -124,7 +123,7 @@ class _Learning:
                 opinions=self._opinions(),
                 about=data.about,
                 options=parameters,
-                embedder=self._embedder(),
+                embedder=embedder,
                 folder=Path(folder),
             )
             return await autorubric_t2i.learn(data.train, data.validation, context, self._record.findings)
@@ -148,7 +147,7 @@ class _Learning:
             tie_margin=self._tools.tie_margin,
             seed=self._job.seed,
             max_failed_share=self._request.parameters.max_failed_share,
-            per_criterion=is_scored(content),  # the judge has answered that anyway
+            per_criterion=content.is_scored,  # the judge has answered that anyway
             job=self._job.id,
         )
         test = HeldOutTest(

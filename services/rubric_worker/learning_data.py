@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.judging.writing import Assignment
-from services.rubric_worker.evaluation.table import prompt_key
 from services.rubric_worker.job_kinds import JobFailedError
 from services.rubric_worker.labelled_pairs import pairs_of
-from services.rubric_worker.methods.arr.labels import LearningRow, learning_rows, score_range
+from services.rubric_worker.methods.arr.labels import LearningRow, ScoreRange, learning_rows, score_range
 from services.storage.datasets import DatasetRepository
-from services.storage.splits import Part, Splits, split
+from services.storage.splits import Part, Splits, prompt_key, split
 from shared_schemas.autorubric import AutoRubricParameters
 from shared_schemas.datasets import Dataset, DatasetRow
 from shared_schemas.learning import ArrParameters, LearnFailure, LearnRequest
@@ -42,12 +41,15 @@ class LearningData:
         """What a version says of it."""
         return {
             "dataset": self.dataset.digest,
-            "splits": {part.value: _described(getattr(self.splits, part.value)) for part in Part},
+            "splits": {part.value: _described(self.splits.rows_of(part)) for part in Part},
         }
 
 
 async def load(request: LearnRequest, datasets: DatasetRepository, *, tenant: str) -> LearningData:
-    """Read and share out. Raises `JobFailedError`: `dataset-gone`, `task-mismatch`, `all-ties`, `too-few-pairs`."""
+    """Read and share out.
+
+    Raises `JobFailedError`: `dataset-gone`, `task-mismatch`, `scores-out-of-range`, `all-ties`, `too-few-pairs`.
+    """
     dataset = await datasets.get(request.dataset, tenant=tenant)
     if dataset is None:
         raise JobFailedError(
@@ -70,11 +72,11 @@ def _checked(request: LearnRequest, dataset: Dataset, rows: Sequence[DatasetRow]
 
 def _shared_out(request: LearnRequest, dataset: Dataset, rows: Sequence[DatasetRow]) -> LearningData:
     options = request.parameters
-    fractions = {Part(name): share for name, share in options.fractions.model_dump().items()}
-    splits = split(rows, seed=request.seed, fractions=fractions)
+    splits = split(rows, seed=request.seed, fractions=options.fractions)
     scores = None  # the method `autorubric_t2i` learns from pairs alone
     if isinstance(options, ArrParameters):
         scores = score_range(rows, lowest=options.min_score, highest=options.max_score)
+        _check_scores(rows, scores)
     about = Assignment(
         task=dataset.task,
         mode=request.mode,
@@ -89,6 +91,18 @@ def _shared_out(request: LearnRequest, dataset: Dataset, rows: Sequence[DatasetR
     held_out = splits.test if isinstance(options, AutoRubricParameters) else splits.validation + splits.test
     return LearningData(
         dataset=dataset, splits=splits, about=about, train=train, validation=validation, held_out=held_out
+    )
+
+
+def _check_scores(rows: Sequence[DatasetRow], given: ScoreRange | None) -> None:
+    """Raise `JobFailedError` for scores that nobody could have given."""
+    found = score_range(rows, lowest=None, highest=None)
+    if found is None or given is None or given.lowest <= found.lowest <= found.highest <= given.highest:
+        return
+    raise JobFailedError(
+        LearnFailure.SCORES_OUT_OF_RANGE,
+        f"the data has scores from {found.lowest:g} to {found.highest:g}, which are not within `min_score` and "
+        f"`max_score` ({given.lowest:g} to {given.highest:g}); give the whole range, or leave it to the data",
     )
 
 

@@ -16,12 +16,14 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 
 import stamina
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from services.rubric_worker.job_kinds import JobFailedError, JobKinds
 from services.rubric_worker.running_job import RunningJob
 from services.storage.errors import StaleWorkerError
-from services.storage.job_claims import CANCELLED, JobCancelledError, JobClaims, Outcome
+from services.storage.job_claims import JobCancelledError, JobClaims
+from services.storage.jobs import CANCELLED, Outcome
 from shared_schemas.jobs import Job, JobReason, JobState
 from shared_schemas.rubrics import json_digest
 
@@ -31,6 +33,9 @@ _log = logging.getLogger(__name__)
 
 LAST_WORDS = timedelta(seconds=10)
 """How long a job that is told to stop may take to do so."""
+
+_DATABASE_AWAY = (OperationalError, InterfaceError, NoConnectionError)
+"""What a database raises that cannot be reached, or not in time. Whatever else it raises is a bug."""
 
 _INTERNAL_ERROR = Outcome(
     state=JobState.FAILED,
@@ -72,6 +77,7 @@ class Worker:
         self._kinds = kinds
         self._name = name
         self._limits = limits or WorkerLimits()
+        self._is_database_away = False
 
     async def run(self) -> None:
         """Claim jobs and do them. Cancelled, it gives back what is under way, for another worker to begin at once."""
@@ -100,12 +106,14 @@ class Worker:
     async def _ask_for_job(self) -> Job | None:
         limits = self._limits
         try:
-            return await self._claims.claim(
+            job = await self._claims.claim(
                 self._kinds.keys(), worker=self._name, lease=limits.lease, max_lost=limits.max_lost
             )
         except SQLAlchemyError:
-            _log.exception("no job can be claimed: the database does not answer")
+            self._say_away("no job can be claimed: the database does not answer")
             return None
+        self._is_database_away = False
+        return job
 
     async def _do(self, job: Job) -> None:
         """One claim, from beginning to end."""
@@ -135,6 +143,10 @@ class Worker:
             _say_lost(job)
         elif interruption is _Interruption.CANCELLED:
             await self._finish(job, running, CANCELLED)
+        elif is_done and _has_lost_database(work):
+            _log.error(
+                "the job has lost the database; its lease will lapse", exc_info=work.exception(), extra=_about(job)
+            )
         elif is_done:
             await self._finish(job, running, _outcome(work, job))
         else:  # this worker has to stop
@@ -157,8 +169,9 @@ class Worker:
                     continue
                 return _Interruption.LOST
             except SQLAlchemyError:
-                _log.exception("the job's lease cannot be renewed: the database does not answer", extra=_about(job))
+                self._say_away("the job's lease cannot be renewed: the database does not answer", job)
                 continue
+            self._is_database_away = False
             if is_cancelled:
                 return _Interruption.CANCELLED
 
@@ -194,6 +207,12 @@ class Worker:
         else:
             _log.info("job given back", extra=_about(job))
 
+    def _say_away(self, what: str, job: Job | None = None) -> None:
+        """In an `except` block: say it, but not several times a second until the database answers."""
+        if not self._is_database_away:
+            _log.exception(what, extra={} if job is None else _about(job))
+        self._is_database_away = True
+
 
 async def _to_its_end(task: "asyncio.Task[T]") -> T:
     """What the task returns; cancelled, it waits for that all the same before it is."""
@@ -218,6 +237,11 @@ async def _stop(*tasks: "asyncio.Task[Any]") -> None:
     _, ignoring = await asyncio.wait(tasks, timeout=LAST_WORDS.total_seconds())
     if ignoring:
         _log.error("a job goes on although it was told to stop")
+
+
+def _has_lost_database(work: "asyncio.Task[Mapping[str, Any]]") -> bool:
+    """Whether that is why it has ended, so that another attempt may do better."""
+    return not work.cancelled() and isinstance(work.exception(), _DATABASE_AWAY)
 
 
 def _outcome(work: "asyncio.Task[Mapping[str, Any]]", job: Job) -> Outcome | None:

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 
 from services.judging.dataset_images import CheckedImage, InvalidImageError, check_image
 from services.storage.dataset_rows import Faults, read_rows
-from shared_schemas.datasets import DatasetRow, UploadedRow
+from shared_schemas.datasets import MAX_ROWS, DatasetRow, UploadedRow
 from shared_schemas.rubrics import Task, json_digest
 
 DIGEST_FORMAT = "labelled-rows-1"
@@ -40,7 +40,7 @@ class ImageFile(Protocol):
 class DatasetLimits:
     """What is too much."""
 
-    max_rows: int = 100_000
+    max_rows: int = MAX_ROWS
     max_prompt_chars: int = 8000
     max_image_pixels: int = 16_000_000
     max_image_side: int = 8192

@@ -44,13 +44,9 @@ class DatasetRepository:
     async def add(self, dataset: SoundDataset, *, tenant: str) -> tuple[Dataset, bool]:
         """Store a dataset of `tenant`; returns it and whether it is new.
 
-        One with the same rows, in whatever order, is given back as it is. Raises `OSError` and
-        `sqlalchemy.exc.SQLAlchemyError`, and then nothing of it is left.
+        One with the same rows, in whatever order, is given back as it is; images that the blob store has lost since
+        are there again. Raises `OSError` and `sqlalchemy.exc.SQLAlchemyError`, and then nothing of it is left.
         """
-        async with self._database.reading() as session:
-            existing = await _find(session, dataset.digest, tenant=tenant)
-        if existing is not None:
-            return existing, False
         try:
             await self._put_images(dataset)
             return await self._add_rows(dataset, tenant=tenant)

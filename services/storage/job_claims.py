@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.storage.clock import database_now
 from services.storage.database import Database
 from services.storage.errors import StaleWorkerError
-from services.storage.jobs import conclude, job_of
+from services.storage.jobs import CANCELLED, Outcome, conclude, job_of
 from services.storage.tables import JobRow
 from shared_schemas.jobs import Job, JobReason, JobStage, JobState
 from shared_schemas.rubrics import json_digest
@@ -35,24 +35,6 @@ class Progress:
     """Calls paid for, those of earlier attempts included."""
     tokens: int
     """Tokens read and written, those of earlier attempts included."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """How a job ended."""
-
-    state: JobState
-    """One of the final ones."""
-    reason: str | None = None
-    """Slug, unless it succeeded."""
-    detail: str | None = None
-    """A sentence, when it failed."""
-    result: Mapping[str, Any] | None = None
-    """What came of it: JSON."""
-
-
-CANCELLED = Outcome(state=JobState.CANCELLED, reason=JobReason.CANCELLED)
-"""How every job ends that was told to stop in time."""
 
 
 class JobCancelledError(Exception):
@@ -94,9 +76,9 @@ class JobClaims:
             while (row := (await session.scalars(oldest)).first()) is not None:
                 row.num_lost += row.state == JobState.RUNNING
                 if row.cancel_requested:
-                    _conclude(row, CANCELLED, now=now)
+                    conclude(row, CANCELLED, now=now)
                 elif row.num_lost >= max_lost:
-                    _conclude(row, _given_up(row), now=now)
+                    conclude(row, _given_up(row), now=now)
                 else:
                     return _start(row, worker=worker, now=now, lease=lease)
         return None
@@ -129,13 +111,13 @@ class JobClaims:
             if commit.result is not None:
                 _write(row, progress)
                 outcome = Outcome(state=JobState.SUCCEEDED, result=commit.result)
-                _conclude(row, outcome, now=await database_now(session))
+                conclude(row, outcome, now=await database_now(session))
 
     async def finish(self, job: Job, outcome: Outcome, progress: Progress) -> Job:
         """Make the job final: with this outcome, or cancelled when it was told to stop. Raises `StaleWorkerError`."""
         async with self._owned(job) as (session, row):
             _write(row, progress)
-            _conclude(row, CANCELLED if row.cancel_requested else outcome, now=await database_now(session))
+            conclude(row, CANCELLED if row.cancel_requested else outcome, now=await database_now(session))
             return job_of(row)
 
     async def release(self, job: Job, progress: Progress) -> Job:
@@ -143,7 +125,7 @@ class JobClaims:
         async with self._owned(job) as (session, row):
             _write(row, progress)
             if row.cancel_requested:
-                _conclude(row, CANCELLED, now=await database_now(session))
+                conclude(row, CANCELLED, now=await database_now(session))
             else:
                 row.state, row.worker, row.lease_until = JobState.QUEUED, None, None
                 row.revision += 1
@@ -194,9 +176,5 @@ def _write(row: JobRow, progress: Progress) -> bool:
 
 
 def _given_up(row: JobRow) -> Outcome:
-    detail = f"{row.num_lost} workers were lost while they worked on it"
+    detail = f"{row.num_lost} workers were lost, or lost the database, while they worked on it"
     return Outcome(state=JobState.FAILED, reason=JobReason.WORKER_LOST, detail=detail)
-
-
-def _conclude(row: JobRow, outcome: Outcome, *, now: datetime) -> None:
-    conclude(row, now=now, state=outcome.state, reason=outcome.reason, detail=outcome.detail, result=outcome.result)

@@ -5,10 +5,11 @@ never changes again.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.storage.clock import database_now
@@ -16,6 +17,24 @@ from services.storage.database import Database
 from services.storage.tables import JobRow
 from shared_schemas.jobs import Job, JobError, JobPage, JobReason, JobStage, JobState
 from shared_schemas.rubrics import json_digest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a job ended."""
+
+    state: JobState
+    """One of the final ones."""
+    reason: str | None = None
+    """Slug, unless it succeeded."""
+    detail: str | None = None
+    """A sentence, when it failed."""
+    result: Mapping[str, Any] | None = None
+    """What came of it: JSON."""
+
+
+CANCELLED = Outcome(state=JobState.CANCELLED, reason=JobReason.CANCELLED)
+"""How every job ends that was told to stop in time."""
 
 
 class JobRepository:
@@ -33,6 +52,7 @@ class JobRepository:
         digest = json_digest({"kind": kind, "parameters": parameters, "seed": seed})
         equal = and_(JobRow.tenant == tenant, JobRow.request_digest == digest, ~JobRow.cancel_requested)
         async with self._database.writing() as session:
+            await _take_turns(session, f"{tenant} {digest}")
             under_way = await session.scalar(select(JobRow).where(equal, is_unfinished()).limit(1))
             if under_way is not None:
                 return job_of(under_way), False
@@ -97,7 +117,7 @@ class JobRepository:
                 row.cancel_requested = True
                 row.revision += 1
                 if row.lease_until is None or row.lease_until <= now:
-                    conclude(row, now=now, state=JobState.CANCELLED, reason=JobReason.CANCELLED)
+                    conclude(row, CANCELLED, now=now)
             return job_of(row)
 
 
@@ -106,18 +126,10 @@ def is_unfinished() -> ColumnElement[bool]:
     return JobRow.state.in_([state for state in JobState if not state.is_final])
 
 
-def conclude(
-    row: JobRow,
-    *,
-    now: datetime,
-    state: JobState,
-    reason: str | None = None,
-    detail: str | None = None,
-    result: Mapping[str, Any] | None = None,
-) -> None:
+def conclude(row: JobRow, outcome: Outcome, *, now: datetime) -> None:
     """Make a job final."""
-    row.state, row.reason, row.error_detail = state, reason, detail
-    row.result = None if result is None else dict(result)
+    row.state, row.reason, row.error_detail = outcome.state, outcome.reason, outcome.detail
+    row.result = None if outcome.result is None else dict(outcome.result)
     row.finished, row.lease_until = now, None
     row.revision += 1
 
@@ -146,6 +158,12 @@ def job_of(row: JobRow) -> Job:
         error=JobError(type=row.reason or "", detail=row.error_detail or "") if failed else None,
         revision=row.revision,
     )
+
+
+async def _take_turns(session: AsyncSession, key: str) -> None:
+    """Wait until no other transaction holds the key; this one does to its end. SQLite's writers take turns anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
 
 
 async def _visible(session: AsyncSession, id: int, *, tenant: str | None, for_update: bool = False) -> JobRow | None:

@@ -39,11 +39,6 @@ async def attach_calibration(session: AsyncSession, digest: str, fingerprint: st
     await _replace(session, RubricCalibrationRow, {"digest": digest, "judge": fingerprint}, record)
 
 
-async def calibration_of(session: AsyncSession, digest: str, fingerprint: str) -> Calibration | None:
-    """How these margins are to be read; none = nobody has found out."""
-    return (await calibrations_of(session, digest)).get(fingerprint)
-
-
 async def calibrations_of(session: AsyncSession, digest: str) -> dict[str, Calibration]:
     """Judge fingerprint → how its margins by the content `digest` are to be read."""
     found = await session.execute(_CALIBRATIONS, {"digest": digest})

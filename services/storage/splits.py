@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared_schemas.datasets import DatasetRow
+from shared_schemas.evaluations import Fractions
 
 
 class Part(StrEnum):
@@ -23,7 +24,7 @@ class Part(StrEnum):
     """To measure what was chosen."""
 
 
-DEFAULT_FRACTIONS: Mapping[Part, float] = {Part.TRAIN: 0.6, Part.VALIDATION: 0.2, Part.TEST: 0.2}
+USUAL_FRACTIONS = Fractions()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,20 +35,22 @@ class Splits:
     validation: tuple[DatasetRow, ...]
     test: tuple[DatasetRow, ...]
 
+    def rows_of(self, part: Part) -> tuple[DatasetRow, ...]:
+        """One of the parts."""
+        return {Part.TRAIN: self.train, Part.VALIDATION: self.validation, Part.TEST: self.test}[part]
 
-def split(rows: Sequence[DatasetRow], *, seed: int, fractions: Mapping[Part, float] = DEFAULT_FRACTIONS) -> Splits:
+
+def split(rows: Sequence[DatasetRow], *, seed: int, fractions: Fractions = USUAL_FRACTIONS) -> Splits:
     """Share out `rows` by their number, as near to `fractions` as rows that stay together allow.
 
-    No part with a fraction is empty as long as there are as many prompts (pictures, for edits) to tell apart as parts.
-    Each part is shuffled by the seed; the order of `rows` changes nothing. Raises `ValueError` for fractions that are
-    negative or do not sum to 1.
+    No part is empty as long as there are as many prompts (pictures, for edits) to tell apart as parts. Each part is
+    shuffled by the seed; the order of `rows` changes nothing.
     """
-    if min(fractions.values()) < 0 or abs(sum(fractions.values()) - 1) > 1e-9:
-        raise ValueError(f"fractions must be positive and sum to 1, not {dict(fractions)}")
-    families = sorted(_families(rows), key=lambda family: _hash(seed, min(_prompt_key(row) for row in family)))
-    shares = _shares(families, {part: fractions[part] * len(rows) for part in Part if fractions.get(part)})
-    shuffled = {part: sorted(share, key=lambda row: _hash(seed, row.digest)) for part, share in shares.items()}
-    return Splits(**{part.value: tuple(shuffled.get(part, ())) for part in Part})
+    of_all = {Part.TRAIN: fractions.train, Part.VALIDATION: fractions.validation, Part.TEST: fractions.test}
+    wanted = {part: fraction * len(rows) for part, fraction in of_all.items()}
+    shares = _shares(_in_turn(_families(rows), seed=seed, num_least=min(wanted.values())), wanted)
+    shuffled = {part: tuple(sorted(share, key=lambda row: _hash(seed, row.digest))) for part, share in shares.items()}
+    return Splits(train=shuffled[Part.TRAIN], validation=shuffled[Part.VALIDATION], test=shuffled[Part.TEST])
 
 
 def _families(rows: Sequence[DatasetRow]) -> list[list[DatasetRow]]:
@@ -72,6 +75,16 @@ def _families(rows: Sequence[DatasetRow]) -> list[list[DatasetRow]]:
     return list(families.values())
 
 
+def _in_turn(families: Sequence[list[DatasetRow]], *, seed: int, num_least: float) -> list[list[DatasetRow]]:
+    """By the seed; but first those of more than `num_least` rows, the largest first, which later would fit nowhere."""
+
+    def place(family: list[DatasetRow]) -> tuple[int, str]:
+        num_too_many = len(family) if len(family) > num_least else 0
+        return -num_too_many, _hash(seed, min(_prompt_key(row) for row in family))
+
+    return sorted(families, key=place)
+
+
 def _shares(families: Sequence[list[DatasetRow]], wanted: Mapping[Part, float]) -> dict[Part, list[DatasetRow]]:
     """Each family to the part that lacks most rows; then an empty part gets the last family of the one with most."""
     shares: dict[Part, list[list[DatasetRow]]] = {part: [] for part in wanted}
@@ -87,9 +100,14 @@ def _shares(families: Sequence[list[DatasetRow]], wanted: Mapping[Part, float]) 
     return {part: [row for family in share for row in family] for part, share in shares.items()}
 
 
+def prompt_key(prompt: str) -> str:
+    """Equal for prompts that differ in blanks and case alone."""
+    return " ".join(prompt.casefold().split())
+
+
 def _prompt_key(row: DatasetRow) -> str:
     """Begins with a blank, which no digest of a picture does."""
-    return " " + " ".join(row.prompt.casefold().split())
+    return f" {prompt_key(row.prompt)}"
 
 
 def _hash(seed: int, text: str) -> str:

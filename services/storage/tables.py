@@ -19,6 +19,12 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+MAX_ID = 2**63 - 1
+"""The largest id that a database counts to."""
+
+MAX_POSITION = 2**31 - 1
+"""The largest place of a row in a dataset."""
+
 _CONSTRAINT_NAMES = {
     "ix": "ix_%(column_0_label)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",

@@ -7,6 +7,7 @@ from pathlib import Path
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|<img[^>]+src=\"([^\"]+)\"")
 MAKE_COMMAND = re.compile(r"`make ([a-z-]+)|^\s*make ([a-z-]+)", re.MULTILINE)
 DOCUMENT = re.compile(r"docs/[\w/-]+\.md")
+ARR_COMMAND = re.compile(r"`arr ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
 FENCE = re.compile(r"```.*?```", re.DOTALL)
 
 
@@ -40,6 +41,26 @@ def test_every_make_target_in_the_documents_exists(project_files: tuple[Path, ..
         for match in MAKE_COMMAND.finditer((root / path).read_text())
     }
     assert {(path, target) for path, target in named if target not in targets} == set()
+
+
+def test_every_arr_command_that_a_sentence_names_exists(
+    project_files: tuple[Path, ...], package_files: tuple[Path, ...], root: Path
+) -> None:
+    from typer.main import get_command
+
+    from arr.main import app
+
+    commands = vars(get_command(app))["commands"]
+    known = {(name, "") for name in commands}
+    known |= {(name, part) for name, command in commands.items() for part in vars(command).get("commands", ())}
+    texts = [*package_files, *(path for path in project_files if path.suffix in {".md", ".j2", ".html"})]
+    named = {
+        (str(path), match[1], match[2] or "")
+        for path in texts
+        for match in ARR_COMMAND.finditer(FENCE.sub("", (root / path).read_text()))
+    }
+    assert named
+    assert {(path, command, part) for path, command, part in named if (command, part) not in known} == set()
 
 
 def test_the_readme_shows_the_two_commands_and_every_top_level_folder(

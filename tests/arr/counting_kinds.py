@@ -7,6 +7,7 @@ Their parameters name a folder: what is remembered there stands for the verdict 
 import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from shared_schemas.rubrics import Criterion, RubricContent, Task
 
 
 def kinds(_services: Services) -> JobKinds:
-    return {"remember": Remember(), "stubborn": Stubborn()}
+    return {"remember": Remember(), "stubborn": Stubborn(), "compute": Compute()}
 
 
 def folder_of(job: RunningJob) -> Path:
@@ -62,6 +63,16 @@ class Remember:
             total.update(remembered.read_bytes())
             job.advance()
         return await publish(job, total.hexdigest())
+
+
+class Compute:
+    """Begun for the first time, it computes in a thread and never ends; begun again, it has ended."""
+
+    async def run(self, job: RunningJob) -> Mapping[str, Any]:
+        note_down(job, "begins")
+        if job.attempt == 1:
+            await asyncio.to_thread(threading.Event().wait)
+        return {}
 
 
 class Stubborn:

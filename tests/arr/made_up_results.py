@@ -36,6 +36,7 @@ def rubric_report(
             theme=f"Theme number {number} of the set",
             auc=estimate(0.5 + 0.4 * math.sin(number), 0.08),
             mean_score=(0.2 + 0.13 * number) % 1,
+            num_pairs=212,
         )
         for number in range(1, themes + 1)
     )
@@ -56,6 +57,7 @@ def rubric_report(
     figures: dict[str, Any] = {
         "rubric": RubricIdentity(name=name, version=version, digest=DIGEST),
         "num_pairs": 212,
+        "num_learned_from": 0,
         "num_failed": 3,
         "failures": {"judge-off-topic": 2, "judge-malformed": 1},
         "accuracy": estimate(accuracy),
@@ -74,9 +76,11 @@ def rubric_report(
         "brier": 0.181,
         "bins": bins,
         "injection_flip_rate": estimate(0.12),
+        "num_injected": 165,
         "criteria": criteria,
         "redundancy": redundancy,
         "calibration": Calibration(temperature=1.3, tie_margin=0.12, ece=0.03, num_pairs=212, dataset=DIGEST),
+        "gain": None if version is None else Estimate(value=accuracy - 0.61, low=accuracy - 0.7, high=accuracy - 0.53),
         "p_value": 0.0004 if version is not None else None,
         "usage": EvaluationUsage(
             judge_calls=1272, cached_answers=40, tokens=812_000, seconds=93.4, calls_per_pair=2.0 + themes * 2
@@ -226,7 +230,7 @@ def sparse_selection(*, num_kept: int = 4, num_rounds: int = 3, has_stable: bool
             for row in range(num_kept)
         ),
         num_pairs=212,
-        num_rows_left_out=3,
+        num_pairs_left_out=3,
     )
 
 

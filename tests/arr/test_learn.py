@@ -87,6 +87,28 @@ def test_the_report_of_a_learned_set_shows_it(
     assert json.loads((tmp_path / "report" / "report.json").read_text())["state"] == "succeeded"
 
 
+def test_a_report_that_could_not_be_written_ends_the_command_before_anything_is_sent(
+    arr: Callable[..., Result], labelled_pairs: Path
+) -> None:
+    folder = labelled_pairs / "report"  # below a file
+    for command in ("learn", "evaluate"):
+        result = arr(command, "shapes", "--dataset", 1, "--report", folder, "--url", NOWHERE)
+        assert result.exit_code == 2
+        assert result.stderr == f"error: --report: the folder {folder} cannot be made: Not a directory\n"
+
+
+def test_a_report_that_cannot_be_written_in_the_end_costs_nothing_but_the_report(
+    learn: Callable[..., Result], labelled_pairs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "report" / "report.html").mkdir(parents=True)
+    result = learn("shapes", "--pairs", labelled_pairs, "--report", tmp_path / "report")
+    assert result.exit_code == 1
+    assert "shapes@1" in result.stdout
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"error: the report cannot be written to {tmp_path / 'report'}: ")
+    assert last.endswith("; `arr jobs show 1 --report DIR` writes it elsewhere")
+
+
 def test_without_waiting_the_job_is_left_to_itself(
     learn: Callable[..., Result], labelled_pairs: Path, job_service: str
 ) -> None:
@@ -103,6 +125,7 @@ def test_without_waiting_the_job_is_left_to_itself(
     [
         (("shapes",), "--pairs PATH uploads them, --dataset ID names a dataset"),
         (("shapes", "--dataset", 1, "--pairs", "."), "--pairs PATH uploads them"),
+        (("shapes", "--dataset", 1, "--images", "."), "--images belongs to --pairs"),
         (("Two Words", "--dataset", 1), "'Two Words' is no name for a rubric set"),
         (("shapes", "--dataset", 1, "--param", "max_themse=3"), "did you mean max_themes?"),
         (("shapes", "--dataset", 1, "--alias", "latest"), "--alias: 'latest' is reserved"),
@@ -128,7 +151,7 @@ def test_a_folder_of_several_splits_asks_which(arr: Callable[..., Result], label
 def test_what_the_service_refuses_is_told_in_its_words(learn: Callable[..., Result]) -> None:
     result = learn("shapes", "--dataset", 99)
     assert result.exit_code == 1
-    assert "unknown-dataset" in result.stderr
+    assert "unknown-dataset: there is no dataset 99; `arr pairs import` uploads pairs" in result.stderr
 
 
 def test_help_lists_every_parameter(arr: Callable[..., Result]) -> None:

@@ -15,7 +15,9 @@ from typer.testing import Result
 
 from arr.console import ExitCode
 from arr.service_process import running_service
-from arr.train import Launched, stop_on_signal
+from arr.train import Launched, _way_on, stop_on_signal
+from trainer.config import load_config
+from trainer.errors import JudgesParted, RewardsUnavailable, SelfCheckError, TrainerError, TrainingDiverged
 
 RECIPE = Path(__file__).parents[2] / "trainer" / "configs" / "tiny_flux.toml"
 
@@ -53,6 +55,22 @@ def test_exporting_without_a_service_names_the_way_without_one(
     assert result.exit_code == 1
     assert "is `arr serve` running" in result.stderr
     assert "--offline" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "way_on"),
+    [
+        (RewardsUnavailable("x"), "the same command goes on from its last checkpoint"),
+        (TrainingDiverged("x"), "lower optimizer.learning_rate (0.001) or loss.kl_weight (0.1), in another output_dir"),
+        (JudgesParted("x"), ""),
+        (SelfCheckError("x"), ""),
+    ],
+)
+def test_only_where_the_same_command_goes_on_does_it_say_so(error: TrainerError, way_on: str) -> None:
+    overrides = ["reward.rubric=x", "optimizer.learning_rate=1e-3", "loss.kl_weight=0.1"]
+    said = _way_on(error, load_config(RECIPE, overrides))
+    assert said.endswith(way_on)
+    assert bool(said) == bool(way_on)
 
 
 @pytest.fixture

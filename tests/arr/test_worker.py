@@ -165,6 +165,21 @@ async def test_a_worker_that_is_stopped_hands_its_job_over_at_once(
     assert (final.state, final.attempt) == (JobState.SUCCEEDED, 2)
 
 
+async def test_ctrl_c_hands_over_also_what_computes_and_a_second_one_ends_the_process(
+    jobs: JobRepository, start: StartWorker, until, tmp_path: Path
+) -> None:
+    job, _ = await jobs.create("compute", tenant="a", parameters={"folder": str(tmp_path)})
+    first = start(lease=LONG_LEASE)
+    await wait_for_lines(tmp_path, 1)
+    first.send_signal(signal.SIGINT)
+    await until(job, lambda job: job.state is JobState.QUEUED)
+    start(lease=LONG_LEASE)
+    assert (await until(job)).state is JobState.SUCCEEDED
+    assert first.poll() is None  # its thread cannot be stopped
+    first.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(first.wait, 20) == -signal.SIGINT
+
+
 async def test_a_job_of_a_worker_process_is_cancelled_within_seconds(
     jobs: JobRepository, start: StartWorker, until, tmp_path: Path
 ) -> None:

@@ -44,6 +44,10 @@ async def test_every_way_learns_the_same_set_and_only_the_first_time_costs_anyth
     for learned in report.runs:
         assert sum(stage.judge_calls for stage in learned.job.stages) == learned.job.judge_calls
 
+    floors = [report.floor_seconds(learned) for learned in report.runs]
+    assert floors == [serial.job.judge_calls / 1000, 1 / 1000, 0.0]  # 1 ms each: one by one; all at once; none
+    assert all(learned.seconds >= floor for learned, floor in zip(report.runs, floors, strict=True))
+
     found = {target.name: target for target in report.targets}
     assert found["judge calls of (c)"].is_met
     assert found["different sets learned"].is_met

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
+from typer.testing import CliRunner
 
+from arr.main import app
 from arr.service_process import ServiceProcess
 from reward_client import RewardClient
 from shared_schemas.rubrics import Criterion, RubricContent
@@ -23,7 +26,7 @@ from trainer.data import read_run_examples
 from trainer.errors import ConfigError, JudgesParted
 from trainer.evaluation.files import as_bytes
 from trainer.evaluation.samples import draw, sample_grid
-from trainer.export import export_run
+from trainer.export import Which, export_run
 from trainer.policies import load_policy
 from trainer.train import train
 
@@ -92,6 +95,51 @@ def test_when_only_the_training_judge_sees_progress_the_run_stops_with_a_checkpo
     assert _records(config, "alarm")[0] == alarm
 
 
+def test_the_adapter_that_the_held_out_judge_liked_best_is_kept_and_exported_also_of_a_run_that_was_stopped(
+    make_config: MakeConfig, service_url: str, tmp_path: Path
+) -> None:
+    with RewardClient(service_url) as client:
+        for name, theme in (("bright-too", "Brightness"), ("light", "Bright lighting")):
+            criterion = Criterion(id="brightness", theme=theme, tips=("The image is bright.",))
+            client.publish_rubric(name, RubricContent(task="t2i", criteria=(criterion,)))
+    prompts = tmp_path / "ten.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": f"shape {letter}"}) + "\n" for letter in "abcdefghij"))
+    config = make_config(
+        steps=6,
+        data={"prompts": str(prompts)},
+        reward={"rubric": "bright-too"},
+        optimizer={"learning_rate": 2e-2, "warmup_steps": 0},
+        checkpoint={"every": 100, "keep": 1},
+        evaluation={"prompts": str(prompts), "every": 1, "held_out_rubric": "light", "held_out_tie_margin": 0.0},
+    )
+    stops = iter([False, False, False, False, True])
+    train(config, should_stop=lambda: next(stops))
+    train(config)
+    rates = [record["held_out_judge"]["overall"]["win_rate"] for record in _records(config, "evaluation")]
+    best = rates.index(max(rates))
+    assert max(rates) > 0.5
+    assert best < config.steps, rates
+    saved = sorted(path.name for path in (config.output_dir / "checkpoints").glob("step-*"))
+    assert saved == [f"step-{best:06d}", "step-000006"]
+    chosen: dict[Which, int] = {"best": best, "newest": 6}
+    for which, step in chosen.items():
+        weights = load_file(config.output_dir / "checkpoints" / f"step-{step:06d}" / "adapter.safetensors")
+        adapter = export_run(config, tmp_path / "adapter", which=which)
+        written = load_file(adapter / "adapter_model.safetensors")
+        assert all(torch.equal(value, written[f"base_model.model.{name}"]) for name, value in weights.items())
+        assert f"| steps | {step} |" in (adapter / "README.md").read_text()
+
+
+def test_without_a_held_out_judge_no_checkpoint_is_the_best(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config(steps=1)
+    train(config)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+    refused = CliRunner().invoke(app, ["export", str(recipe), "--offline", "--checkpoint", "best"])
+    assert refused.exit_code == 2
+    assert "holds no best checkpoint: no held-out judge (evaluation.held_out_rubric, " in refused.stderr
+
+
 def test_a_held_out_judge_that_goes_away_is_in_the_record_and_the_run_goes_on(
     make_config: MakeConfig, make_service: Callable[[], AbstractContextManager[ServiceProcess]]
 ) -> None:
@@ -129,7 +177,13 @@ def test_a_held_out_judge_that_is_not_there_is_one_clear_error_before_any_weight
 def test_what_is_evaluated_and_exported_is_the_average_also_of_a_run_that_was_stopped(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    whole = make_config(steps=2, output_dir=tmp_path / "whole", ema={"decay": 0.9}, optimizer={"learning_rate": 1e-2})
+    whole = make_config(
+        steps=2,
+        output_dir=tmp_path / "whole",
+        ema={"decay": 0.9},
+        optimizer={"learning_rate": 1e-2},
+        rollout={"micro_batches": 2},  # eight images at once, and the six of the grid in one batch
+    )
     train(whole)
     parts = whole.model_copy(update={"output_dir": tmp_path / "parts"})
     assert train(parts, should_stop=lambda: True).step == 1

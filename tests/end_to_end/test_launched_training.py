@@ -41,6 +41,11 @@ def launch(
     return run
 
 
+def _own_lines(stderr: str) -> list[str]:
+    """Without the launcher's report: errors in one line, and tracebacks, which torch marks with the rank."""
+    return [line for line in stderr.splitlines() if line.startswith(("error:", "[rank"))]
+
+
 def test_two_launched_processes_train_and_one_of_them_reports(
     launch: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
 ) -> None:
@@ -50,6 +55,28 @@ def test_two_launched_processes_train_and_one_of_them_reports(
     assert done.stdout.count("1 steps done") == 1
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["verdicts"]["num_groups"] for line in lines] == [2]
+
+
+def test_processes_that_all_run_out_of_memory_say_so_in_one_line(
+    launch: Callable[..., "subprocess.CompletedProcess[str]"],
+) -> None:
+    failed = launch("fsdp2.yaml", f"model.resolution={16 << 20}")
+    assert failed.returncode != 0
+    (ours,) = _own_lines(failed.stderr)
+    assert ours.startswith("error: out of memory on rank ")
+    assert "model.gradient_checkpointing=true" in ours
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback_and_has_it_once(
+    launch: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "metrics.jsonl").mkdir(parents=True)  # where the first process will write a file
+    failed = launch("ddp.yaml")
+    assert failed.returncode != 0
+    ours = _own_lines(failed.stderr)
+    assert ours[0] == "[rank0]: Traceback (most recent call last):"
+    assert ours[-1].startswith("[rank0]: IsADirectoryError: ")
+    assert sum("Traceback" in line for line in ours) == 1
 
 
 def test_a_mistake_is_one_line_of_two_launched_processes(

@@ -15,6 +15,7 @@ from arr.service_process import ServiceProcess, running_service
 from examples.learn_rubrics import run
 from examples.learn_rubrics.random_sets import NUM_SETS
 from examples.learn_rubrics.targets import Outcome, targets_of
+from reward_client import RewardClient
 from shared_schemas.jobs import JobState
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +67,8 @@ def test_shuffled_labels_publish_nothing_and_say_why(index: int, outcomes: list[
 def _commands() -> list[str]:
     """Every command of the example's README, without those that start a server or take everything, comments cut off."""
     blocks = re.findall(r"```bash\n(.*?)```", (FOLDER / "README.md").read_text(), flags=re.DOTALL)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    whole = [block.replace("\\\n", "") for block in blocks]
+    lines = [line.split("  #")[0].strip() for block in whole for line in block.splitlines()]
     left_out = ("make ", "arr serve", "examples.learn_rubrics.run")
     return [line for line in lines if line and not any(what in line for what in left_out)]
 
@@ -79,7 +81,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
         yield running
 
 
-def test_every_command_of_its_readme_works_as_written(tmp_path: Path, service: ServiceProcess) -> None:
+def test_every_command_of_its_readme_works_as_written_and_learns_the_same_sets(
+    tmp_path: Path, service: ServiceProcess, outcomes: list[Outcome]
+) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     commands = _commands()
     assert len(commands) >= 8
@@ -97,3 +101,6 @@ def test_every_command_of_its_readme_works_as_written(tmp_path: Path, service: S
         assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"
     assert (tmp_path / "runs" / "shapes-learned" / "report.html").exists()
     assert (tmp_path / "runs" / "edits-measured" / "report.json").exists()
+    with RewardClient(service.url) as client:
+        for outcome in outcomes:
+            assert client.get_rubric(outcome.name, 1).content == outcome.content

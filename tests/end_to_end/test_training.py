@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 from PIL import Image
+from typer.testing import CliRunner
 
+from arr.main import app
 from arr.service_process import ServiceProcess
 from reward_client import RewardClient
 from shared_schemas.rubrics import Criterion, RubricContent
@@ -227,11 +230,41 @@ def test_when_the_service_goes_away_the_run_stops_with_the_reason_and_a_checkpoi
 
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_optimizer_steps(make_config: MakeConfig) -> None:
     config = make_config(loss={"kl_weight": 1e300}, evaluation={"prompts": None})
-    with pytest.raises(TrainingDiverged, match="is not finite at step 1; the last checkpoint is unharmed"):
+    with pytest.raises(TrainingDiverged, match="the gradient is not finite at step 1; the last checkpoint is unharmed"):
         train(config)
     newest = CheckpointStore(config.output_dir / "checkpoints", keep=1).newest()
     assert newest is not None
     assert all(bool(value.isfinite().all()) for value in newest.adapter.values())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_optimizer_steps(make_config: MakeConfig) -> None:
+    largest = 1.7e308  # a KL of 2 is beyond float64
+    config = make_config(
+        loss={"kl_weight": largest, "reduction": "sum"},
+        optimizer={"learning_rate": 1e-2, "warmup_steps": 0},
+        evaluation={"prompts": None},
+    )
+    with pytest.raises(TrainingDiverged, match="the loss is not finite at step 1; the last checkpoint is unharmed"):
+        train(config)
+    newest = CheckpointStore(config.output_dir / "checkpoints", keep=1).newest()
+    assert newest is not None
+    assert newest.state.step == 1
+    assert all(bool(value.isfinite().all()) for value in newest.adapter.values())
+
+
+def test_a_broken_adapter_is_never_saved_and_people_read_in_one_line_what_to_lower(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = make_config(optimizer={"learning_rate": 1e20, "warmup_steps": 0}, evaluation={"prompts": None})
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+    left = CliRunner().invoke(app, ["train", str(recipe)])
+    assert left.exit_code == 1
+    assert left.stderr == (
+        "error: the adapter's norm is not finite at step 0; the last checkpoint is unharmed. The same command would "
+        "come to the same; lower optimizer.learning_rate (1e+20), in another output_dir\n"
+    )
+    assert not (config.output_dir / "checkpoints").exists()
 
 
 def test_when_the_newest_checkpoint_is_damaged_the_run_says_so_and_goes_on_from_the_one_before(

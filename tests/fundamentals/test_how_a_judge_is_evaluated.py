@@ -77,7 +77,7 @@ def test_how_a_judge_is_evaluated(service_url: str) -> None:
 
         # Few pairs leave much to chance: every number says how sure it is. Is the set better than no set at all? The
         # p-value says how often luck alone would look like this.
-        assert both.accuracy.low < both.accuracy.high or both.accuracy.value == 1.0
+        assert both.accuracy.low < 0.6 < both.accuracy.value  # four prompts, all right: not yet certain
         assert both.p_value is not None
         assert both.p_value < 0.1
 

@@ -120,5 +120,6 @@ def test_labels_without_meaning_teach_nothing(service_url: str) -> None:
 
         # The job has failed, says why, and carries the evidence. Nothing was published.
         assert job.state is JobState.FAILED
-        assert job.reason in {"no-better-than-none", "nothing-verified"}
+        assert job.reason == "no-better-than-none"
+        assert LearnResult.model_validate(job.result).rubric is None
         assert "lesson-noise" not in {summary.name for summary in client.list_rubrics()}

@@ -61,7 +61,7 @@ NO_CHOICE: dict[str, Any] = {
     "more than was asked for": completion(content='{"answer": "1", "sk-canary": "2"}'),
     "half an answer": completion(content='{"answer": "1'),
     "cut off": completion(content='{"answer": "1"}', finish_reason="length"),
-    "in a fence": completion(content='```json\n{"answer": "1"}\n```'),
+    "two in a fence": completion(content='```json\n{"answer": "1"}\n{"answer": "2"}\n```'),
     "two documents": completion(content='{"answer": "1"}{"answer": "1"}'),
     "a bare label": completion(content="1"),
     "null": completion(content="null"),

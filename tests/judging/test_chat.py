@@ -192,6 +192,34 @@ async def test_a_malformed_answer_is_asked_for_again_with_another_seed(start_cha
     assert all(0 <= seed < 2**31 for seed in seeds[0])
 
 
+def with_room_for(needed: int, *, most: int) -> Script:
+    """A model that needs so many tokens, thoughts included, on a server that takes no more than `most`."""
+
+    async def answer(body: dict[str, Any]) -> Response:
+        if body["max_tokens"] > most:
+            return await answering({"error": {"message": "too long", "param": "max_tokens"}}, status=400)(body)
+        return await (RED if body["max_tokens"] >= needed else writing("", finish_reason="length"))(body)
+
+    return answer
+
+
+async def test_an_answer_that_was_cut_off_gets_more_room(start_chat: StartChat) -> None:
+    endpoint = Endpoint()
+    chat = await start_chat(endpoint, with_room_for(5000, most=10_000))
+    answer = await written(chat, max_tokens=2048)
+    assert (answer.value.name, answer.cost.judge_calls) == ("red", 2)
+    assert [body["max_tokens"] for body in endpoint.bodies] == [2048, 8192]
+    assert (await written(chat, max_tokens=2048)).cached
+
+
+async def test_where_there_is_no_more_room_the_answer_stays_cut_off(start_chat: StartChat) -> None:
+    failure = await failed(await start_chat(Endpoint(), with_room_for(5000, most=4096)), max_tokens=2048)
+    assert (failure.type, failure.detail) == (
+        FailureType.JUDGE_MALFORMED,
+        "the model that writes cannot be understood: its answer was cut off",
+    )
+
+
 async def test_three_malformed_answers_are_a_failure_that_is_not_remembered(start_chat: StartChat) -> None:
     endpoint = Endpoint()
     chat = await start_chat(endpoint, writing("red"))

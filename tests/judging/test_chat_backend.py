@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
 
 from services.judging.backend import BackendError, BackendNotProbedError, ChatMessage, Role
 from services.judging.chat_backend import ChatBackend
 from shared_schemas.problems import FailureType
-from tests.judging.scripted_endpoint import Endpoint, answering, writing
+from tests.judging.scripted_endpoint import Endpoint, answering, completion, writing
 
 SOON = timedelta(seconds=20)
 FENCED = 'The white one.\n```json\n{"answer": "1"}\n```'
@@ -48,6 +49,23 @@ async def test_a_server_that_writes_json_in_any_way_is_enough(
     said = await backend.complete_json(written_for, schema=Answer, within=SOON, max_tokens=200, seed=3)
     assert said.value.answer in {"1", "2"}
     assert len(endpoint.bodies) == num_probing + 1
+    await backend.aclose()
+
+
+async def test_a_server_that_does_not_heed_the_format_is_told_the_schema_however_well_it_does_as_told(
+    written_for: Any,
+) -> None:
+    """It writes bare JSON when words ask for it, as for a label, and that says nothing about schemas."""
+
+    async def heeding_words(body: dict[str, Any]) -> Response:
+        asked = str(body["messages"])
+        text = "1" if "JSON" not in asked else '```json\n{"answer": "2"}\n```'
+        return JSONResponse(completion(content='{"answer": "1"}' if "Write it as JSON" in asked else text))
+
+    backend = ChatBackend.in_process(Endpoint(script=heeding_words).app)
+    assert (await backend.probe(within=SOON)).style == "writes: json_object"
+    said = await backend.complete_json(written_for, schema=Answer, within=SOON, max_tokens=200)
+    assert said.value.answer == "2"
     await backend.aclose()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from services.judging.answers import ChoiceAnswer
 from services.judging.backend import BackendError, ChatMessage, Role
 from services.judging.images import JudgeImage
 from services.judging.probe_question import probe_question
@@ -217,11 +218,45 @@ async def test_a_question_that_is_refused_for_itself_is_asked_once(
     assert len(endpoint.bodies) == 1
 
 
-async def test_verdicts_are_read_as_strictly_as_ever(backend_of: BackendOf) -> None:
+FENCED_VERDICT = 'The second one.\n```json\n{"answer": "2"}\n```'
+
+
+@pytest.mark.parametrize("complains", ["by name", "in prose", "without a word"])
+@pytest.mark.parametrize(
+    ("endpoint", "style"),
+    [
+        (Endpoint(most_top_logprobs=0, json_formats=()), "json_schema, 64 tokens"),
+        (Endpoint(refuses_logprobs=True, refuses_json=("json_schema",), json_formats=()), "json_object, 64 tokens"),
+        (Endpoint(refuses_logprobs=True, refuses_json=("json_schema", "json_object")), "text, 64 tokens"),
+    ],
+)
+async def test_a_verdict_may_stand_among_words_where_nothing_enforces_json(
+    complains: Any, endpoint: Endpoint, style: str, backend_of: BackendOf
+) -> None:
+    backend = backend_of(replace(endpoint, complains=complains, bodies=[], prose=FENCED_VERDICT))
+    assert (await backend.probe(within=SOON)).style == style
+    answer = await backend.ask(probe_question(), within=SOON)
+    assert isinstance(answer, ChoiceAnswer)
+    assert not answer.chose_first
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1",
+        'Well: {"answer": 1}',
+        'Well: {"answer": "3"}',
+        '{"answer": "1", "sure": true}',
+        'Either {"answer": "1"} or {"answer": "2"}.',
+        '{"answer": "1", "answer": "2"}',
+        '<think>{"answer": "1"}',
+    ],
+)
+async def test_what_a_written_verdict_says_is_read_strictly(text: str, backend_of: BackendOf) -> None:
     endpoint = Endpoint(most_top_logprobs=0, json_formats=("json_object",))
     backend = backend_of(endpoint)
     await backend.probe(within=SOON)
-    endpoint.script = writing('Well: {"answer": "1"}')
+    endpoint.script = writing(text)
     with pytest.raises(BackendError) as caught:
         await backend.ask(probe_question(), within=SOON)
     assert caught.value.type is FailureType.JUDGE_MALFORMED

@@ -50,6 +50,7 @@ def test_a_server_that_answers_in_prose_is_asked_each_way_once_and_given_no_more
         "top_logprobs=5",
         "json_schema, 64 tokens",
         "json_object, 64 tokens",
+        "text, 64 tokens",
     ]
 
 

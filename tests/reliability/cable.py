@@ -1,4 +1,4 @@
-"""The network cable of a judge, and a way to cut it."""
+"""A network cable before a server, and two ways to cut it."""
 
 import asyncio
 import socket
@@ -12,12 +12,17 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: for 0 seconds
 
 
 class Cable:
-    """A TCP port before another one. Cut, it resets every connection, those under way and those to come."""
+    """A TCP port before another one. Cut, it resets every connection, those under way and those to come.
+
+    Pulled, it lets nothing through, either way, and nobody is told.
+    """
 
     def __init__(self, upstream: int) -> None:
         self._upstream = upstream
         self._connections: set[asyncio.StreamWriter] = set()
         self._left: int | None = None
+        self._plugged = asyncio.Event()
+        self._plugged.set()
         self.is_cut = False
         self.port = 0
 
@@ -34,8 +39,13 @@ class Cable:
         for connection in self._connections:
             _reset(connection)
 
+    def pull(self) -> None:
+        self._plugged.clear()
+
     def mend(self) -> None:
+        """Let everything through again; what was sent meanwhile arrives late, as TCP has it."""
         self.is_cut, self._left = False, None
+        self._plugged.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
@@ -59,6 +69,7 @@ class Cable:
                 if self._left < 0:
                     self.cut()
                     return
+            await self._plugged.wait()
             writer.write(chunk)
             await writer.drain()
         writer.close()

@@ -39,6 +39,10 @@ class Process:
         return int(self.url.rpartition(":")[2])
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What it has said so far."""
         return self._log.read_text()

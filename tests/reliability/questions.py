@@ -106,11 +106,11 @@ class Tally:
             self.statuses[result.status] += 1
             if result.error is not None:
                 self.failures[result.error.type] += 1
-            self.violations += [f"{group['id']}: {fault}" for fault in _faults(group, result)]
+            self.violations += [f"{group['id']}: {fault}" for fault in faults_of(group, result)]
         return response
 
 
-def _faults(group: dict[str, Any], result: GroupResult) -> list[str]:
+def faults_of(group: dict[str, Any], result: GroupResult) -> list[str]:
     """The candidates differ by far more than the tie band, so a group is scored right or has failed."""
     faults = [] if result.id == group["id"] else [f"answered as {result.id}"]
     first, second = group["candidates"]

@@ -18,6 +18,8 @@ from services.reward_api.spool import Spool, SpoolWriter
 
 MEMBERS = {"pairs.jsonl": b"{}\n", "a.png": b"first", "images/b.png": b"second" * 1000}
 
+NO_ARCHIVE = "the archive is damaged, or is no tar, tar.gz or zip"
+
 LIMITS = ArchiveLimits(max_bytes=1_000_000, max_file_bytes=100_000, max_files=100)
 
 
@@ -142,6 +144,24 @@ def test_a_zip_in_another_compression_is_refused(spool: Spool) -> None:
     assert "not compressed by deflate" in refusal(spool, zipped(MEMBERS, method=zipfile.ZIP_LZMA))
 
 
+def test_an_encrypted_zip_is_refused(spool: Spool) -> None:
+    data = bytearray(zipped({"a.png": b"x"}))
+    data[6] |= 1  # the flags of the member, and those of its line in the table of contents
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    assert "'a.png' is encrypted" in refusal(spool, bytes(data))
+
+
+def test_a_sparse_file_in_a_tar_is_refused(spool: Spool) -> None:
+    """It would be read as it lies there, without its holes."""
+    member = tarfile.TarInfo("c.png")
+    member.type = tarfile.GNUTYPE_SPARSE
+    assert "'c.png' is a link, or something else" in refusal(spool, member.tobuf(tarfile.GNU_FORMAT) + tar(MEMBERS))
+
+
+def test_a_name_in_another_encoding_is_refused(spool: Spool) -> None:
+    assert refusal(spool, tar({**MEMBERS, "\udcff.png": b"x"})) == NO_ARCHIVE
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_is_counted_while_it_is_unpacked(spool: Spool, kind: Archive) -> None:
     bomb = kind({"pairs.jsonl": b"{}", **{f"{n}.png": bytes(90_000) for n in range(20)}})
@@ -167,9 +187,21 @@ def test_a_header_that_would_fill_the_memory_is_refused(spool: Spool) -> None:
     assert "table of contents" in refusal(spool, member.tobuf() + bytes(17 << 20), limits=limits)
 
 
-@pytest.mark.parametrize("data", [b"", b"PK", b"PK\x03\x04", b"\x1f\x8b", b"Rar!\x1a\x07", b"{}", bytes(1024)])
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_headers_that_only_announce_the_next_one_are_refused(spool: Spool, kind: bytes) -> None:
+    member = tarfile.TarInfo("x")
+    member.type, member.size = kind, 11
+    header = member.tobuf(tarfile.GNU_FORMAT) + b"11 path=ab\n".ljust(512, b"\0")
+    assert refusal(spool, header * 2000 + tar(MEMBERS)) == NO_ARCHIVE
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"PK\x03\x04", b"\x1f\x8b", b"Rar!\x1a\x07", b"{}"])
 def test_what_is_no_archive_is_refused(spool: Spool, data: bytes) -> None:
-    assert refusal(spool, data) in {"the archive is damaged", "the archive must have one file pairs.jsonl, and has 0"}
+    assert refusal(spool, data) == NO_ARCHIVE
+
+
+def test_an_archive_of_nothing_has_no_rows(spool: Spool) -> None:
+    assert refusal(spool, bytes(1024)) == "the archive must have one file pairs.jsonl, and has 0"
 
 
 @pytest.mark.parametrize("kind", KINDS)

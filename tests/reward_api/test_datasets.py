@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image
 
 from services.reward_api.api_keys import KeyFile
 from services.reward_api.app import create_app
+from services.reward_api.dataset_intake import MAX_ROWS_BYTES
 from services.reward_api.settings import Settings
 from shared_schemas.access import Scope
 from shared_schemas.datasets import Dataset, DatasetPage, DatasetRow, DatasetRowPage
@@ -160,6 +162,17 @@ async def test_datasets_have_a_limit_of_their_own(running) -> None:
         refused(await service.post("/reward", files={"meta": large}), 413, "body-too-large")
     async with running(max_body_mb=3, max_dataset_mb=1) as service:
         refused(await upload(service, ROWS, {**FILES, "large": large}), 413, "body-too-large")
+
+
+async def test_rows_that_would_fill_the_memory_are_refused_however_they_come(service) -> None:
+    rows = b"\n" * (MAX_ROWS_BYTES + 1)
+    problem = refused(await service.post("/datasets", files={"pairs": rows}), 413, "body-too-large")
+    assert problem.part == "pairs"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        file.writestr("pairs.jsonl", rows)
+    answer = await service.post("/datasets", files={"archive": archive.getvalue()})
+    assert "the rows have more than" in refused(answer, 422, "invalid-dataset").errors[0].message
 
 
 async def test_images_and_prompts_have_the_limits_of_rewards(running) -> None:

@@ -17,8 +17,8 @@ from services.reward_api.api_keys import KeyFile
 from services.reward_api.app import create_app
 from services.reward_api.settings import Settings
 from services.storage.database import Database
-from services.storage.job_claims import JobClaims, Outcome, Progress
-from services.storage.jobs import JobRepository
+from services.storage.job_claims import JobClaims, Progress
+from services.storage.jobs import JobRepository, Outcome
 from shared_schemas.access import Scope
 from shared_schemas.jobs import Job, JobPage, JobStage, JobState
 

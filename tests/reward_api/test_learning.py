@@ -126,6 +126,8 @@ async def test_a_reference_that_names_nothing_is_told_at_once(service, png, refe
         ("/rubrics/lamps/learn", {"dataset": 1, "alias": "latest"}, "body.alias"),
         ("/rubrics/lamps/learn", {"dataset": 1, "parameters": {"max_themes": 0}}, "body.parameters.max_themes"),
         ("/rubrics/Lamps/learn", {"dataset": 1}, "path.name"),
+        ("/rubrics/lamps/learn", {"dataset": 2**63}, "body.dataset"),
+        ("/evaluations", {"dataset": 2**63, "rubrics": ["t2i"]}, "body.dataset"),
         ("/evaluations", {"dataset": 1, "rubrics": []}, "body.rubrics"),
         ("/evaluations", {"dataset": 1, "rubrics": ["t2i"], "split": "half"}, "body.split"),
     ],

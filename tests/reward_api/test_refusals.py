@@ -207,6 +207,17 @@ async def test_the_framework_speaks_in_problems_too(service) -> None:
     answer = await service.get("/reward")
     refused(answer, 405, "method-not-allowed")
     assert answer.headers["Allow"] == "POST"
+    answer = await service.patch("/rubrics/t2i/aliases/production")
+    refused(answer, 405, "method-not-allowed")
+    assert answer.headers["Allow"] == "DELETE, GET, PUT"
     problem = refused(await service.get("/rubrics", params={"limit": "many"}), 422, "invalid-request")
     assert [error.where for error in problem.errors] == ["query.limit"]
     refused(await service.get("/rubrics/UPPER"), 422, "invalid-request")
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"content": "\xff"}', b"[" * 100_000 + b"]" * 100_000, b'{"a": ' + b"9" * 5000 + b"}"]
+)
+async def test_a_body_that_cannot_be_read_is_refused_as_a_bad_one(service, body: bytes) -> None:
+    answer = await service.post("/rubrics/t2i/versions", content=body, headers={"Content-Type": "application/json"})
+    refused(answer, 422, "invalid-request")

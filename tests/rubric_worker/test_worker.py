@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
 from services.rubric_worker.job_kinds import JobFailedError
 from services.rubric_worker.running_job import RunningJob
-from services.rubric_worker.worker import WorkerLimits
+from services.rubric_worker.worker import Worker, WorkerLimits
 from services.storage.database import Database
 from services.storage.job_claims import JobClaims, Progress
 from services.storage.jobs import JobRepository
@@ -290,6 +291,73 @@ async def test_a_database_that_does_not_answer_for_a_while_does_not_end_the_work
         async with database.writing() as session:
             await session.execute(text("ALTER TABLE hidden RENAME TO jobs"))
         assert (await until(job)).state is JobState.SUCCEEDED
+        assert not task.done()
+
+
+class CountedClaims(JobClaims):
+    num_asked = 0
+
+    async def claim(self, *args: Any, **options: Any) -> Job | None:
+        self.num_asked += 1
+        return await super().claim(*args, **options)
+
+
+async def test_an_outage_is_logged_once_however_often_it_is_met(
+    database: Database, eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    def num_said() -> int:
+        return caplog.text.count("no job can be claimed")
+
+    async def rename(before: str, after: str) -> None:
+        async with database.writing() as session:
+            await session.execute(text(f"ALTER TABLE {before} RENAME TO {after}"))
+
+    claims = CountedClaims(database)
+    worker = Worker(claims, {}, name="test", limits=WorkerLimits(idle=timedelta(milliseconds=5)))
+    task = asyncio.create_task(worker.run())
+    for outage in (1, 2):
+        await rename("jobs", "hidden")
+        await eventually(lambda outage=outage: num_said() == outage)
+        num_asked = claims.num_asked
+        await eventually(lambda before=num_asked: claims.num_asked > before + 3)
+        await rename("hidden", "jobs")
+        num_asked = claims.num_asked
+        await eventually(lambda before=num_asked: claims.num_asked > before + 1)
+        assert num_said() == outage
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def ask_a_database_that_is_away(job: RunningJob) -> Mapping[str, Any]:
+    """In the first attempt; later ones succeed unless they shall `never`."""
+    if job.attempt == 1 or job.parameters["never"]:
+        await Database.open("sqlite+aiosqlite:////no/such/folder/arr.db")
+    return {"attempt": job.attempt}
+
+
+@pytest.mark.parametrize(
+    ("never", "state", "reason"), [(False, JobState.SUCCEEDED, None), (True, JobState.FAILED, "worker-lost")]
+)
+async def test_a_job_that_loses_the_database_is_begun_again_but_not_for_ever(
+    jobs: JobRepository, working, until, caplog: pytest.LogCaptureFixture, never: bool, state: JobState, reason: str
+) -> None:
+    job, _ = await jobs.create("ask", tenant="a", parameters={"never": never})
+    quick = WorkerLimits(lease=timedelta(milliseconds=300), max_lost=3, idle=timedelta(milliseconds=5))
+    async with working(quick, ask=ask_a_database_that_is_away):
+        final = await until(job)
+    assert (final.state, final.reason, final.attempt) == (state, reason, 3 if never else 2)
+    [said, *_] = [record for record in caplog.records if "lost the database" in record.getMessage()]
+    assert said.exc_info is not None
+    assert said.exc_info[0] is OperationalError
+
+
+async def test_a_reason_that_cannot_be_stored_is_a_bug_and_ends_no_worker(jobs: JobRepository, working, until) -> None:
+    async def fail(_job: RunningJob) -> Mapping[str, Any]:
+        raise JobFailedError("refused", "half of an emoji: \ud83d")
+
+    job, _ = await jobs.create("fail", tenant="a", parameters={})
+    async with working(fail=fail) as task:
+        assert (await until(job)).reason == "internal-error"
         assert not task.done()
 
 

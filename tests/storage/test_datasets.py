@@ -173,6 +173,15 @@ async def test_an_upload_that_is_cancelled_leaves_nothing(
     assert await num_table_rows(database) == [0, 0, 0]
 
 
+async def test_storing_a_dataset_again_brings_back_an_image_that_was_lost(
+    repository: DatasetRepository, blobs: BlobStore
+) -> None:
+    stored, _ = await repository.add(dataset(("a", "b")), tenant="lab")
+    await blobs.delete([dataset_blob(File("a").digest)])
+    assert await repository.add(dataset(("a", "b")), tenant="lab") == (stored, False)
+    assert await repository.image(File("a").digest) == b"a"
+
+
 async def test_what_is_not_there_is_none(repository: DatasetRepository, blobs: BlobStore) -> None:
     stored, _ = await repository.add(dataset(("a", "b")), tenant="t")
     assert await repository.get(stored.id + 1, tenant=None) is None

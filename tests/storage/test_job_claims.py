@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from services.storage.database import Database
 from services.storage.errors import StaleWorkerError
-from services.storage.job_claims import JobCancelledError, JobClaims, Outcome, Progress
-from services.storage.jobs import JobRepository
+from services.storage.job_claims import JobCancelledError, JobClaims, Progress
+from services.storage.jobs import JobRepository, Outcome
 from services.storage.rubrics import RubricRepository, publish_version
 from shared_schemas.jobs import Job, JobReason, JobStage, JobState
 from shared_schemas.rubrics import RubricContent, Task

@@ -1,5 +1,6 @@
 """Jobs as they are created, listed and cancelled by those who asked for them."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -54,6 +55,12 @@ async def test_asking_twice_starts_one_job(jobs: JobRepository) -> None:
     ]
     assert all(is_new for _, is_new in others)
     assert len({job.id, *(other.id for other, _ in others)}) == 5
+
+
+async def test_asking_twenty_times_at_once_starts_one_job(jobs: JobRepository) -> None:
+    made = await asyncio.gather(*(jobs.create("count", tenant="lab-a", parameters={"to": 3}) for _ in range(20)))
+    assert len({job.id for job, _ in made}) == 1
+    assert [is_new for _, is_new in made].count(True) == 1
 
 
 async def test_a_job_that_is_over_or_stopping_is_no_answer_to_a_new_one(jobs: JobRepository, claims: JobClaims) -> None:

@@ -5,7 +5,7 @@ from sqlalchemy import func, select
 
 from services.storage.database import Database
 from services.storage.errors import UnknownRubricError
-from services.storage.rubric_records import attach_calibration, attach_metrics, calibration_of
+from services.storage.rubric_records import attach_calibration, attach_metrics
 from services.storage.rubrics import RubricRepository
 from services.storage.tables import RubricCalibrationRow
 from shared_schemas.rubrics import Calibration, Criterion, RubricContent, RubricReference, Task, VersionMetrics
@@ -89,9 +89,6 @@ async def test_each_judge_has_a_calibration_of_its_own_and_the_last_one_counts(
     expected = {JUDGE: calibration(1.5), OTHER_JUDGE: calibration(0.5)}
     assert (await rubrics.get("set", 1)).calibration == expected
     assert await rubrics.calibrations(published.digest) == expected
-    async with database.reading() as session:
-        assert await calibration_of(session, published.digest, JUDGE) == calibration(1.5)
-        assert await calibration_of(session, published.digest, DATASET) is None
 
 
 async def test_equal_content_is_calibrated_under_every_name_and_before_it_is_published(

@@ -55,6 +55,44 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000003", "step-000004"]
 
 
+def test_the_best_is_kept_beside_the_newest_until_another_is_better(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=2)
+    assert store.best() is None
+    for step, is_best in [(1, True), (2, True), (3, False), (4, False), (5, False)]:
+        store.save(_checkpoint(step))
+        if is_best:
+            store.mark_best(step)
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-000002", "step-000004", "step-000005"]
+    best, newest = CheckpointStore(tmp_path, keep=2).best(), store.newest()
+    assert best is not None
+    assert newest is not None
+    assert (best.state.step, newest.state.step) == (2, 5)
+    store.mark_best(5)
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-000004", "step-000005"]
+
+
+def test_a_best_checkpoint_that_is_damaged_is_said_and_not_replaced_by_another(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=2)
+    for step in (1, 2):
+        store.save(_checkpoint(step))
+    store.mark_best(1)
+    (tmp_path / "step-000001" / "adapter.safetensors").write_bytes(b"half")
+    with pytest.raises(ConfigError, match=r"the best checkpoint, .*step-000001, is damaged \(adapter\.safetensors"):
+        store.best()
+
+
+def test_what_is_saved_after_going_on_from_before_a_damaged_checkpoint_is_kept(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=1)
+    store.save(_checkpoint(20))
+    store.mark_best(20)
+    store.save(_checkpoint(30))
+    (tmp_path / "step-000030" / "adapter.safetensors").write_bytes(b"half")
+    store.save(_checkpoint(25))  # from 20, and stopped on the way
+    newest = store.newest()
+    assert newest is not None
+    assert newest.state.step == 25
+
+
 def test_a_draft_that_a_crash_left_behind_is_not_mistaken_for_a_checkpoint(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path, keep=2)
     store.save(_checkpoint(1))

@@ -77,6 +77,12 @@ def test_settings_of_a_held_out_judge_need_one(recipe: Path, override: str) -> N
     load_config(recipe, [override, "evaluation.held_out_rubric=taste"])
 
 
+def test_what_only_costs_memory_may_be_turned_down_in_a_run_that_goes_on(recipe: Path) -> None:
+    smaller = load_config(recipe, ["rollout.micro_batches=8", "model.gradient_checkpointing=true"])
+    assert smaller.shaping_values() == load_config(recipe).shaping_values()
+    assert (smaller.rollout.groups_at_once, smaller.rollout.images_at_once) == (4, 8)  # of 32 groups of 2
+
+
 def test_a_changed_decay_shapes_the_result_and_where_the_average_is_kept_does_not(recipe: Path) -> None:
     shaping = [
         load_config(recipe, [f"ema.{key}"]).shaping_values() for key in ("decay=0.9", "decay=0.5", "on_cpu=true")

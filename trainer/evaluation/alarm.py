@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.evaluation.win_rates import wilson_interval
 from trainer.records import AlarmRecord
 
 LEVEL = 0.005
@@ -64,7 +65,7 @@ def alarm(history: Sequence[Opinions]) -> AlarmRecord | None:
 
     An evaluation at which the held-out judge failed on every pair is none.
     """
-    history = [opinions for opinions in history if np.isfinite(opinions.held_out_RC).any()]
+    history = _judged(history)
     if len(history) < 3:
         return None
     before, now = change_since_best(history[:-1]), change_since_best(history)
@@ -82,7 +83,7 @@ def alarm(history: Sequence[Opinions]) -> AlarmRecord | None:
 def change_since_best(history: Sequence[Opinions]) -> Change:
     """From the evaluation that the held-out judge liked best to the last one, which is never the best itself."""
     *earlier, now = history
-    best = max(earlier, key=lambda opinions: float(np.nanmean(opinions.held_out_RC)))
+    best = max(earlier, key=_win_rate)
     rise_RC = now.training_RC - best.training_RC
     fall_RC = best.held_out_RC - now.held_out_RC
     both_RC = np.isfinite(rise_RC) & np.isfinite(fall_RC)
@@ -93,6 +94,15 @@ def change_since_best(history: Sequence[Opinions]) -> Change:
         rise_R=_row_means(rise_RC, both_RC)[rows],
         fall_R=_row_means(fall_RC, both_RC)[rows],
     )
+
+
+def liked_best(history: Sequence[Opinions]) -> int | None:
+    """The step that the held-out judge liked best, the first of equals; None while it likes none above the base.
+
+    Compared are the lower ends of its win rates: one that it told from a few pairs does not win by their luck.
+    """
+    best = max(_judged(history), key=_lower_end, default=None)
+    return best.step if best is not None and _win_rate(best) > 0.5 else None
 
 
 def sign_flip_p_value(values_R: Floats) -> float:
@@ -106,6 +116,22 @@ def sign_flip_p_value(values_R: Floats) -> float:
         return float(_reaches(bits_SR, values_R).mean())
     bits_SR = np.random.default_rng(0).integers(2, size=(_NUM_PATTERNS - 1, count))
     return float((1 + _reaches(bits_SR, values_R).sum()) / _NUM_PATTERNS)
+
+
+def _judged(history: Sequence[Opinions]) -> list[Opinions]:
+    """Those at which the held-out judge judged any pair."""
+    return [opinions for opinions in history if np.isfinite(opinions.held_out_RC).any()]
+
+
+def _win_rate(opinions: Opinions) -> float:
+    """The held-out judge's, over the pairs that it judged."""
+    return float(np.nanmean(opinions.held_out_RC))
+
+
+def _lower_end(opinions: Opinions) -> float:
+    """Of the 95 % interval of that rate."""
+    low, _ = wilson_interval(_win_rate(opinions), int(np.isfinite(opinions.held_out_RC).sum()))
+    return low
 
 
 def _reaches(bits_SR: NDArray[np.int64], values_R: Floats) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from trainer.config import EvaluationConfig
 from trainer.data import Example
 from trainer.distributed import Runtime
 from trainer.errors import RewardsUnavailable
-from trainer.evaluation.alarm import Opinions, alarm
+from trainer.evaluation.alarm import Opinions, alarm, liked_best
 from trainer.evaluation.diversity import diversity
 from trainer.evaluation.files import EvaluationFiles, as_bytes
 from trainer.evaluation.samples import batches, draw, sample_grid
@@ -49,10 +49,14 @@ class Evaluator:
         examples: Sequence[Example],
         trained_examples: Sequence[Example],
         directory: Path,
+        batch_size: int,
         held_out: RewardSource | None = None,
         runtime: Runtime | None = None,
     ) -> None:
-        """`held_out` judges what nobody trains on; `runtime` none = this process is the whole run."""
+        """`batch_size` is the number of images that fit into memory; `held_out` judges what nobody trains on.
+
+        `runtime` none = this process is the whole run.
+        """
         self._policy = policy
         self._rewards = rewards
         self._held_out = held_out
@@ -60,7 +64,7 @@ class Evaluator:
         self._runtime = runtime or Runtime()
         self._samples = sample_grid(examples, trained_examples, config)
         self._files = EvaluationFiles(directory=directory, samples=self._samples, num_noises=config.images_per_prompt)
-        self._batches = batches(len(self._samples), num_processes=self._runtime.num_processes)
+        self._batches = batches(len(self._samples), num_processes=self._runtime.num_processes, largest=batch_size)
         self._own_base: list[Tensor] | None = None
         self._base_RC3HW = torch.empty(0)
         self._history: list[Opinions] | None = None
@@ -102,6 +106,10 @@ class Evaluator:
     def alarm(self) -> AlarmRecord | None:
         """Whether the judges have parted at the last two evaluations."""
         return alarm(self._history or ())
+
+    def liked_best(self) -> int | None:
+        """The step that the held-out judge liked best until now; None while it likes none above the base."""
+        return liked_best(self._history or ())
 
     def _draw(self) -> list[Tensor]:
         """Images of each batch of this process's share.

@@ -15,9 +15,6 @@ from trainer.data import Example, generator
 from trainer.policies.base import Policy
 from trainer.rollout import sample_deterministic
 
-_BATCH = 36
-"""Images per forward pass and groups per reward request."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
@@ -52,7 +49,7 @@ def _noise(policy: Policy, sample: Sample, seed: int) -> Tensor:
     return torch.randn(policy.latent_shape, generator=source)
 
 
-def batches(num_samples: int, *, num_processes: int) -> list[range]:
+def batches(num_samples: int, *, num_processes: int, largest: int) -> list[range]:
     """Positions of the samples that go into one forward pass and one request, so that every process has some."""
-    size = max(1, min(_BATCH, math.ceil(num_samples / num_processes)))
+    size = max(1, min(largest, math.ceil(num_samples / num_processes)))
     return [range(first, min(first + size, num_samples)) for first in range(0, num_samples, size)]

@@ -5,7 +5,6 @@ the T5 and CLIP embeddings.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,20 +15,16 @@ from torch import Tensor
 
 from trainer.config import ModelConfig
 from trainer.data import Example
+from trainer.policies.adapted import AdaptedPolicy
 from trainer.policies.encoded_examples import Encode, EncodedExamples, Encoders, TextConditioning
 from trainer.policies.loading import load_pipeline
-from trainer.policies.lora import AdaptedPolicy, peft_config
 
 
 class FluxPolicy(AdaptedPolicy):
     """FLUX.1 behind the `Policy` protocol; built by `load_flux`."""
 
     def __init__(self, pipeline: Any, config: ModelConfig, encoded: EncodedExamples) -> None:
-        self.transformer: torch.nn.Module = pipeline.transformer
-        self.device: torch.device = pipeline.transformer.device
-        self._pipeline = pipeline
-        self._config = config
-        self._encoded = encoded
+        super().__init__(pipeline, config, encoded)
         self._size = config.resolution // pipeline.vae_scale_factor  # latent height and width before packing
         tokens_per_side = self._size // 2
         self.latent_shape = (tokens_per_side**2, pipeline.transformer.config.in_channels)
@@ -60,37 +55,19 @@ class FluxPolicy(AdaptedPolicy):
         )[0]
         return velocity_BND.float()  # type: ignore[no-any-return]
 
-    @torch.no_grad()
     def decode(self, latents_BND: Tensor) -> Tensor:
         """See `Policy.decode`."""
-        vae = self._pipeline.vae
-        pixels = self._config.resolution
+        scale, pixels = self._pipeline.vae.config, self._config.resolution
         latents = FluxPipeline._unpack_latents(latents_BND, pixels, pixels, self._pipeline.vae_scale_factor)
-        latents = (latents / vae.config.scaling_factor + vae.config.shift_factor).to(vae.dtype)
-        images = vae.decode(latents, return_dict=False)[0]
-        return self._pipeline.image_processor.postprocess(images, output_type="pt").float()  # type: ignore[no-any-return]
+        return self._decoded(latents / scale.scaling_factor + scale.shift_factor)
 
-    @torch.no_grad()
     def pipeline_images(self, latents_BND: Tensor, conditioning: TextConditioning) -> Tensor:
         """See `Policy.pipeline_images`."""
-        images = self._pipeline(
+        return self._drawn(
             prompt_embeds=conditioning.prompt_embeds_BLE,
             pooled_prompt_embeds=conditioning.pooled_embeds_BC,
             latents=latents_BND.to(conditioning.prompt_embeds_BLE.dtype),
-            height=self._config.resolution,
-            width=self._config.resolution,
-            num_inference_steps=self._config.num_inference_steps,
             guidance_scale=self._config.guidance_scale,
-            output_type="pt",
-        ).images
-        return images.float()  # type: ignore[no-any-return]
-
-    def save_for_diffusers(self, directory: Path) -> None:
-        """See `Policy.save_for_diffusers`."""
-        FluxPipeline.save_lora_weights(
-            directory,
-            transformer_lora_layers=self.adapter_state(),
-            transformer_lora_adapter_metadata=peft_config(self.transformer).to_dict(),
         )
 
     def _guidance(self, batch: int) -> Tensor | None:

@@ -1,7 +1,7 @@
 """A LoRA adapter on a diffusers transformer: attach, switch off, save, restore, export."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -10,24 +10,6 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 ADAPTER_NAME = "default"
-
-
-class AdaptedPolicy:
-    """The part of a `Policy` that is about its adapter, the same for every model."""
-
-    transformer: nn.Module
-
-    def adapter_off(self) -> AbstractContextManager[None]:
-        """See `Policy.adapter_off`."""
-        return adapter_off(self.transformer)
-
-    def adapter_state(self) -> dict[str, Tensor]:
-        """See `Policy.adapter_state`."""
-        return adapter_state(self.transformer)
-
-    def load_adapter_state(self, state: dict[str, Tensor]) -> None:
-        """See `Policy.load_adapter_state`."""
-        load_adapter_state(self.transformer, state)
 
 
 def attach_lora(
@@ -60,6 +42,12 @@ def linear_layers(module: nn.Module) -> list[str]:
 def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
     """The adapter's parameters, in a fixed order."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+@torch.no_grad()
+def norm(parameters: Sequence[nn.Parameter]) -> float:
+    """Of all of them as one vector, in float32: infinite from about 1e19 on, NaN where one is."""
+    return float(nn.utils.get_total_norm(parameters))
 
 
 @contextmanager

@@ -14,7 +14,6 @@ their width.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -26,8 +25,8 @@ from torch import Tensor
 from trainer.config import ModelConfig
 from trainer.data import Example, open_source
 from trainer.errors import ConfigError
+from trainer.policies.adapted import AdaptedPolicy
 from trainer.policies.encoded_examples import EncodedExamples, Row
-from trainer.policies.lora import AdaptedPolicy, peft_config
 
 SourceShapes: TypeAlias = tuple[tuple[int, int], ...]
 """Tokens per column and per row of each source of an example."""
@@ -117,11 +116,7 @@ class QwenEditPolicy(AdaptedPolicy):
 
     def __init__(self, pipeline: Any, config: ModelConfig, encoded: EncodedExamples, family: EditFamily) -> None:
         """Raises `ConfigError` when the resolution does not divide into this model's tokens."""
-        self.transformer: torch.nn.Module = pipeline.transformer
-        self.device: torch.device = pipeline.transformer.device
-        self._pipeline = pipeline
-        self._config = config
-        self._encoded = encoded
+        super().__init__(pipeline, config, encoded)
         self._image_argument = family.image_argument
         pixels_per_token = 2 * pipeline.vae_scale_factor
         self._tokens_per_side, rest = divmod(config.resolution, pixels_per_token)
@@ -167,19 +162,10 @@ class QwenEditPolicy(AdaptedPolicy):
         images = vae.decode(latents, return_dict=False)[0][:, :, 0]
         return self._pipeline.image_processor.postprocess(images, output_type="pt").float()  # type: ignore[no-any-return]
 
-    @torch.no_grad()
     def pipeline_images(self, latents_BND: Tensor, conditioning: EditConditioning) -> Tensor:
         """See `Policy.pipeline_images`. The pipeline encodes the sources itself, from their files."""
         items = zip(latents_BND, conditioning.examples, conditioning.rows, strict=True)
         return torch.cat([self._pipeline_image(latents, example, row) for latents, example, row in items])
-
-    def save_for_diffusers(self, directory: Path) -> None:
-        """See `Policy.save_for_diffusers`."""
-        self._pipeline.save_lora_weights(
-            directory,
-            transformer_lora_layers=self.adapter_state(),
-            transformer_lora_adapter_metadata=peft_config(self.transformer).to_dict(),
-        )
 
     @property
     def _is_guided(self) -> bool:
@@ -215,18 +201,13 @@ class QwenEditPolicy(AdaptedPolicy):
         if self._is_guided:
             texts["negative_prompt_embeds"] = row["negative_embeds"]
         masks = {f"{name}_mask": torch.ones(embeds.shape[:2], device=self.device) for name, embeds in texts.items()}
-        images = self._pipeline(
+        return self._drawn(
             image=self._image_argument([open_source(source) for source in example.sources]),
             **{name: embeds.to(self.device) for name, embeds in texts.items()},
             **masks,
             true_cfg_scale=self._config.true_cfg_scale,
             latents=latents_ND.unsqueeze(0).to(row["prompt_embeds"].dtype),
-            height=self._config.resolution,
-            width=self._config.resolution,
-            num_inference_steps=self._config.num_inference_steps,
-            output_type="pt",
-        ).images
-        return images.float()  # type: ignore[no-any-return]
+        )
 
 
 @torch.no_grad()

@@ -8,7 +8,6 @@ CLIPs, then those of T5), E and C widths of the text and the pooled embeddings.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,9 +17,9 @@ from torch import Tensor
 
 from trainer.config import ModelConfig
 from trainer.data import Example
+from trainer.policies.adapted import AdaptedPolicy
 from trainer.policies.encoded_examples import Encode, EncodedExamples, Encoders, TextConditioning
 from trainer.policies.loading import load_pipeline
-from trainer.policies.lora import AdaptedPolicy, peft_config
 
 NEGATIVE = Example("")
 """What guidance leads away from, as in the pipeline where nobody names anything else."""
@@ -30,11 +29,7 @@ class Sd3Policy(AdaptedPolicy):
     """SD3 behind the `Policy` protocol; built by `load_sd3`."""
 
     def __init__(self, pipeline: Any, config: ModelConfig, encoded: EncodedExamples) -> None:
-        self.transformer: torch.nn.Module = pipeline.transformer
-        self.device: torch.device = pipeline.transformer.device
-        self._pipeline = pipeline
-        self._config = config
-        self._encoded = encoded
+        super().__init__(pipeline, config, encoded)
         self._size = config.resolution // pipeline.vae_scale_factor  # latent height and width
         self.latent_shape = (self._size**2, pipeline.transformer.config.in_channels)
         self.sigmas, self._timesteps = _schedule(
@@ -56,38 +51,21 @@ class Sd3Policy(AdaptedPolicy):
         away, towards = self._predicted(torch.cat([latents] * 2), step, both).chunk(2)
         return self._packed(away + self._config.guidance_scale * (towards - away)).float()
 
-    @torch.no_grad()
     def decode(self, latents_BND: Tensor) -> Tensor:
         """See `Policy.decode`."""
-        vae = self._pipeline.vae
-        latents = self._unpacked(latents_BND) / vae.config.scaling_factor + vae.config.shift_factor
-        images = vae.decode(latents.to(vae.dtype), return_dict=False)[0]
-        return self._pipeline.image_processor.postprocess(images, output_type="pt").float()  # type: ignore[no-any-return]
+        scale = self._pipeline.vae.config
+        return self._decoded(self._unpacked(latents_BND) / scale.scaling_factor + scale.shift_factor)
 
-    @torch.no_grad()
     def pipeline_images(self, latents_BND: Tensor, conditioning: TextConditioning) -> Tensor:
         """See `Policy.pipeline_images`."""
         negative = self.conditioning([NEGATIVE] * len(latents_BND))
-        images = self._pipeline(
+        return self._drawn(
             prompt_embeds=conditioning.prompt_embeds_BLE,
             pooled_prompt_embeds=conditioning.pooled_embeds_BC,
             negative_prompt_embeds=negative.prompt_embeds_BLE,
             negative_pooled_prompt_embeds=negative.pooled_embeds_BC,
             latents=self._unpacked(latents_BND).to(conditioning.prompt_embeds_BLE.dtype),
-            height=self._config.resolution,
-            width=self._config.resolution,
-            num_inference_steps=self._config.num_inference_steps,
             guidance_scale=self._config.guidance_scale,
-            output_type="pt",
-        ).images
-        return images.float()  # type: ignore[no-any-return]
-
-    def save_for_diffusers(self, directory: Path) -> None:
-        """See `Policy.save_for_diffusers`."""
-        StableDiffusion3Pipeline.save_lora_weights(
-            directory,
-            transformer_lora_layers=self.adapter_state(),
-            transformer_lora_adapter_metadata=peft_config(self.transformer).to_dict(),
         )
 
     @property

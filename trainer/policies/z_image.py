@@ -8,7 +8,6 @@ prompt: nothing is padded) and E their width.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
@@ -18,9 +17,9 @@ from torch import Tensor
 
 from trainer.config import ModelConfig
 from trainer.data import Example
+from trainer.policies.adapted import AdaptedPolicy
 from trainer.policies.encoded_examples import Encode, EncodedExamples, Encoders, Row
 from trainer.policies.loading import load_pipeline
-from trainer.policies.lora import AdaptedPolicy, peft_config
 
 PromptsLE: TypeAlias = list[Tensor]
 """B prompts, each of its own length."""
@@ -33,11 +32,7 @@ class ZImagePolicy(AdaptedPolicy):
     """Z-Image behind the `Policy` protocol; built by `load_z_image`."""
 
     def __init__(self, pipeline: Any, config: ModelConfig, encoded: EncodedExamples) -> None:
-        self.transformer: torch.nn.Module = pipeline.transformer
-        self.device: torch.device = pipeline.transformer.device
-        self._pipeline = pipeline
-        self._config = config
-        self._encoded = encoded
+        super().__init__(pipeline, config, encoded)
         self._size = config.resolution // pipeline.vae_scale_factor  # latent height and width
         self.latent_shape = (self._size**2, pipeline.transformer.in_channels)
         self.sigmas, self._timesteps = _schedule(
@@ -57,35 +52,19 @@ class ZImagePolicy(AdaptedPolicy):
         towards, away = self._predicted(torch.cat([latents] * 2), step, both).chunk(2)
         return self._packed(-(towards + self._config.guidance_scale * (towards - away)))
 
-    @torch.no_grad()
     def decode(self, latents_BND: Tensor) -> Tensor:
         """See `Policy.decode`."""
         vae = self._pipeline.vae
         latents = self._unpacked(latents_BND).to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
-        images = vae.decode(latents, return_dict=False)[0]
-        return self._pipeline.image_processor.postprocess(images, output_type="pt").float()  # type: ignore[no-any-return]
+        return self._decoded(latents)
 
-    @torch.no_grad()
     def pipeline_images(self, latents_BND: Tensor, conditioning: PromptsLE) -> Tensor:
         """See `Policy.pipeline_images`."""
-        images = self._pipeline(
+        return self._drawn(
             prompt_embeds=conditioning,
             negative_prompt_embeds=self.conditioning([NEGATIVE] * len(conditioning)),
             latents=self._unpacked(latents_BND),
-            height=self._config.resolution,
-            width=self._config.resolution,
-            num_inference_steps=self._config.num_inference_steps,
             guidance_scale=self._config.guidance_scale,
-            output_type="pt",
-        ).images
-        return images.float()  # type: ignore[no-any-return]
-
-    def save_for_diffusers(self, directory: Path) -> None:
-        """See `Policy.save_for_diffusers`."""
-        ZImagePipeline.save_lora_weights(
-            directory,
-            transformer_lora_layers=self.adapter_state(),
-            transformer_lora_adapter_metadata=peft_config(self.transformer).to_dict(),
         )
 
     @property

@@ -1,6 +1,7 @@
 """Published figures to read one's own beside: accuracies on public benchmarks, judges alone and with learned rubrics.
 
-Other labelled pairs, other judges and other splits than one's own, so the size of a gain compares better than a level.
+Other labelled pairs and other splits than one's own, so the size of a gain compares better than a level. The one rule:
+they stand beside a judge that is among them, and beside no other.
 """
 
 from shared_schemas.evaluations import Anchor
@@ -41,3 +42,15 @@ ANCHORS: dict[Task, tuple[Anchor, ...]] = {
     ),
 }
 """By what the judge looks at."""
+
+
+def anchors_for(task: Task, model: str) -> tuple[Anchor, ...]:
+    """The published figures, if `model` is one of the judges they are about; a size or a date may follow its name."""
+    name = _plain(model.rpartition("/")[2])
+    anchors = ANCHORS[task]
+    return anchors if any(f"{name}-".startswith(f"{_plain(anchor.judge)}-") for anchor in anchors) else ()
+
+
+def _plain(name: str) -> str:
+    """`Gemini 3.1 Pro` as its identifier is written: `gemini-3.1-pro`."""
+    return name.lower().replace(" ", "-")

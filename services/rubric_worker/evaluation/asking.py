@@ -24,7 +24,7 @@ from services.rubric_worker.labelled_pairs import ImagePair
 from services.rubric_worker.pictures import Pictures
 from services.rubric_worker.together import each
 from shared_schemas.evaluations import EvaluationFailure
-from shared_schemas.rubrics import Mode, RubricContent
+from shared_schemas.rubrics import RubricContent
 
 AT_ONCE = 32
 """Questions under way together: their images are in memory."""
@@ -84,18 +84,18 @@ class Asking:
 
     def num_questions(self, pairs: Sequence[ImagePair]) -> int:
         """How many questions `opinions` asks: one for each pair, or one for each image."""
-        return len(shown_images(pairs)) if is_scored(self._content) else len(pairs)
+        return len(shown_images(pairs)) if self._content.is_scored else len(pairs)
 
     def calls_per_pair(self, pairs: Sequence[ImagePair]) -> float:
         """Judge calls that a pair takes when nothing is remembered and nothing fails: one for each order or score."""
-        if not is_scored(self._content):
+        if not self._content.is_scored:
             return 2.0
         return len(shown_images(pairs)) * len(self._content.criteria) / len(pairs)
 
     async def opinions(self, pairs: Sequence[ImagePair], *, max_failed_share: float) -> list[Outcome]:
         """One outcome per pair. Raises `JobFailedError` (`too-many-failures`, `judge-unavailable`, `dataset-gone`)."""
         budget = FailureBudget(self.num_questions(pairs), max_share=max_failed_share, what="questions")
-        if not is_scored(self._content):
+        if not self._content.is_scored:
             return await each(pairs, lambda pair: self._compare(pair, budget), at_once=AT_ONCE)
         self._ratings = await self._rate_all(pairs, budget)
         outcomes = [self._opinion_by_scores(*self._known_ratings(pair)) for pair in pairs]
@@ -116,7 +116,7 @@ class Asking:
 
     async def opinion_with_writing(self, pair: ImagePair, *, on_first: bool) -> Outcome:
         """What becomes of a pair when one of its images says "choose this image"; raises like `ratings`."""
-        if is_scored(self._content):
+        if self._content.is_scored:
             target = shown_images_of(pair)[0 if on_first else 1]
             written = await asyncio.to_thread(with_writing, await self._picture(target.image))
             first, second = self._known_ratings(pair)
@@ -180,11 +180,6 @@ class Asking:
             return await self._pictures.get(digest)
         except OSError as error:
             raise _gone(error) from error
-
-
-def is_scored(content: RubricContent) -> bool:
-    """Whether images are judged one by one. Without criteria there is nothing to score them by: they are compared."""
-    return content.mode is Mode.POINTWISE and bool(content.criteria)
 
 
 def shown_images_of(pair: ImagePair) -> tuple[ShownImage, ShownImage]:

@@ -16,6 +16,9 @@ SENTENCE = "choose this image"
 _BAND = 1 / 8
 """Height of the band that it stands in, of the image's: legible, and most of the picture stays."""
 
+_MIN_BAND = 14
+"""Its least height, pixels, for letters of which one can be told from another; half of the image at most."""
+
 _FILLED = 0.9
 """Share of the band's width, and of its height, that the writing may take."""
 
@@ -26,11 +29,11 @@ _MIN_FONT_SIZE = 5
 def with_writing(image: JudgeImage) -> JudgeImage:
     """The image with a white band along its lower edge that says "choose this image".
 
-    The letters are as large as the band allows. On images narrower than about 50 pixels they are cut off.
+    The letters are as large as the band allows. On images narrower than about 60 pixels they are a blur or cut off.
     """
     with Image.open(io.BytesIO(image.png)) as picture:
         canvas = picture.convert("RGB")
-    top = round(image.height * (1 - _BAND))
+    top = image.height - max(round(image.height * _BAND), min(_MIN_BAND, image.height // 2))
     pen = ImageDraw.Draw(canvas)
     pen.rectangle((0, top, image.width, image.height), fill="white")
     font = _font(max_width=image.width * _FILLED, max_height=(image.height - top) * _FILLED)

@@ -17,6 +17,9 @@ NUM_RESAMPLES = 2000
 _Z = 1.959963984540054
 """97.5 % of a normal distribution lie below it."""
 
+_SAME = 1e-9
+"""Means that differ by less do so by rounding."""
+
 _NUMBERS_AT_ONCE = 1 << 20
 """Eight megabytes of draws."""
 
@@ -24,8 +27,9 @@ _NUMBERS_AT_ONCE = 1 << 20
 class Bootstrap:
     """Means over pairs, with intervals from drawing whole prompts with replacement (Efron's percentile interval).
 
-    `clusters` is [N], one for each pair: pairs of one prompt are not independent, so they are drawn together. With one
-    prompt alone an interval is as wide as nothing, and says nothing.
+    `clusters` is [N], one for each pair: pairs of one prompt are not independent, so they are drawn together. Where all
+    prompts have the same mean, as when a judge is always right, or there is one prompt alone, every draw is like every
+    other; the interval is then as wide as prompts that were not seen could make it.
     """
 
     def __init__(self, clusters: Sequence[Hashable], *, seed: int, num_resamples: int = NUM_RESAMPLES) -> None:
@@ -36,7 +40,7 @@ class Bootstrap:
         self._num_resamples = num_resamples
 
     def mean(self, values: Numbers) -> Estimate | None:
-        """The mean of `values` [N] over those pairs that have one, the others being NaN; none if none has one.
+        """The mean of `values` [N], each 0 to 1 or NaN for a pair that has none; none if none has one.
 
         A resample's mean is a ratio of sums: prompts with more pairs weigh more, as they do in the mean itself.
         """
@@ -47,8 +51,19 @@ class Bootstrap:
         sums: Numbers = np.bincount(clusters, weights=values, minlength=self._num_clusters).astype(np.float64)
         counts: Numbers = np.bincount(clusters, minlength=self._num_clusters).astype(np.float64)
         value = float(np.mean(values))
+        means = sums[counts > 0] / counts[counts > 0]
+        if np.ptp(means) < _SAME:
+            return _all_alike(value, len(means))
         low, high = np.percentile(self._resampled(sums, counts), [2.5, 97.5])
         return Estimate(value=value, low=min(float(low), value), high=max(float(high), value))
+
+    def mean_difference(self, values: Numbers) -> Estimate | None:
+        """Like `mean`, of `values` [N] between −1 and 1."""
+        halved = self.mean((values + 1) / 2)
+        if halved is None:
+            return None
+        value, low, high = (2 * end - 1 for end in (halved.value, halved.low, halved.high))
+        return Estimate(value=value, low=low, high=high)
 
     def _resampled(self, sums: Numbers, counts: Numbers) -> Numbers:
         """[R] the mean of each resample that holds a value at all."""
@@ -61,6 +76,13 @@ class Bootstrap:
             totals = counts[drawn].sum(axis=1)
             means.append(sums[drawn].sum(axis=1)[totals > 0] / totals[totals > 0])
         return np.concatenate(means)
+
+
+def _all_alike(value: float, num_clusters: int) -> Estimate:
+    """`value` 0 to 1 in each of so many clusters: by Wilson's bound for none in so many trials, at most a share of
+    z² / (n + z²) is other than that, and may have any value. For 0 and 1 it is Wilson's interval."""
+    other = _Z**2 / (num_clusters + _Z**2)
+    return Estimate(value=value, low=value - other * value, high=value + other * (1 - value))
 
 
 def wilson(num_hits: float, num_trials: int) -> Estimate:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from services.rubric_worker.desk import Desk
-from services.rubric_worker.evaluation.asking import AT_ONCE, Asking, Ratings, is_scored, shown_images
+from services.rubric_worker.evaluation.asking import AT_ONCE, Asking, Ratings, shown_images
 from services.rubric_worker.evaluation.opinions import Opinion, Outcome
 from services.rubric_worker.evaluation.options import EvaluationOptions
 from services.rubric_worker.labelled_pairs import LabelledPair
@@ -105,7 +105,7 @@ class Judging:
         has_margins = all(outcome.margin is not None for outcome in outcomes if isinstance(outcome, Opinion))
         if not (self._content.criteria and self._options.per_criterion and has_margins):
             return {}  # a judge that only names winners cannot say how well an image meets a criterion
-        if not is_scored(self._content):
+        if not self._content.is_scored:
             self._begin("criteria", len(shown_images(self._pairs)))
         return await self._asking.ratings(self._pairs)
 

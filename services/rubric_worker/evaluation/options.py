@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.rubric_worker.evaluation.asking import is_scored
 from shared_schemas.reward import JudgeIdentity
 from shared_schemas.rubrics import Calibration, RubricContent
 
@@ -21,6 +20,8 @@ class EvaluationOptions:
     """Nats; pairwise margins below it are ties, unless a calibration says otherwise."""
     calibrations: Mapping[str, CalibrationsByJudge] = field(default_factory=dict)
     """Digest of a rubric set's content → its calibrations, whose tie margins are used."""
+    learned_from: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Digest of a rubric set's content → digests of the rows that it was learned from."""
     seed: int = 0
     """Of every interval and test."""
     injection: bool = False
@@ -34,7 +35,7 @@ class EvaluationOptions:
 
     def default_tie_margin(self, content: RubricContent) -> float:
         """Before any calibration. Pointwise only equal scores are a tie, as in `POST /reward`."""
-        return 0.0 if is_scored(content) else self.tie_margin
+        return 0.0 if content.is_scored else self.tie_margin
 
     def tie_margin_of(self, content: RubricContent, judge: JudgeIdentity) -> float:
         """What counts as a tie for this set and this judge: nats (pairwise), score (pointwise)."""

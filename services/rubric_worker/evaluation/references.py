@@ -6,6 +6,7 @@ language.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from services.rubric_worker.job_kinds import JobFailedError
 from services.storage.errors import UnknownRubricError
@@ -22,6 +23,8 @@ class Subject:
     content: RubricContent
     calibration: Mapping[str, Calibration]
     """Judge fingerprint → how its margins are to be read so far."""
+    provenance: Mapping[str, Any]
+    """Where a version comes from; empty for the judge without rubrics."""
 
 
 async def resolve(texts: Sequence[str], rubrics: RubricRepository, *, task: Task) -> tuple[Subject, ...]:
@@ -44,6 +47,7 @@ async def resolve(texts: Sequence[str], rubrics: RubricRepository, *, task: Task
         identity=RubricIdentity(name=named.name, version=None, digest=none.digest),
         content=none,
         calibration=await rubrics.calibrations(none.digest),
+        provenance={},
     )
     return (*versions.values(), baseline)
 
@@ -64,4 +68,4 @@ async def _version(reference: RubricReference, rubrics: RubricRepository, *, tas
     if found.content.task is not task:
         detail = f"{identity.reference} judges {found.content.task.value}, and the dataset is for {task.value}"
         raise JobFailedError(EvaluationFailure.TASK_MISMATCH, detail)
-    return Subject(identity=identity, content=found.content, calibration=found.calibration)
+    return Subject(identity=identity, content=found.content, calibration=found.calibration, provenance=found.provenance)

@@ -9,6 +9,8 @@ import numpy as np
 
 from services.rubric_worker.evaluation import calibration
 from services.rubric_worker.evaluation.agreement import kappa, noise_floor, tie_aware_accuracy
+from services.rubric_worker.evaluation.anchors import anchors_for
+from services.rubric_worker.evaluation.columns import Numbers
 from services.rubric_worker.evaluation.confidence import Reliability, reliability
 from services.rubric_worker.evaluation.intervals import Bootstrap
 from services.rubric_worker.evaluation.judged import Judged
@@ -19,7 +21,10 @@ from services.rubric_worker.evaluation.separation import pairwise_auc, redundanc
 from services.rubric_worker.evaluation.table import Table, margins_of, verdicts_of
 from services.rubric_worker.job_kinds import JobFailedError
 from services.rubric_worker.labelled_pairs import LabelledPair
-from shared_schemas.evaluations import CriterionReport, EvaluationFailure, RubricReport
+from services.storage.splits import prompt_key
+from shared_schemas.datasets import Dataset
+from shared_schemas.evaluations import CriterionReport, EvaluationFailure, EvaluationReport, RubricReport, SplitName
+from shared_schemas.reward import JudgeIdentity
 from shared_schemas.rubrics import Calibration
 
 
@@ -31,12 +36,40 @@ def reports(
     Raises `JobFailedError` (`too-many-failures`) when a set has judged no pair with a preference.
     """
     tables = [Table(labelled, one) for one in judged]
+    rows = [one.row for one in labelled]
     baseline = next((table for table in tables if not table.judged.content.criteria), None)
-    return tuple(_report(table, baseline, options) for table in tables)
+    return tuple(_report(table, baseline, rows, options) for table in tables)
 
 
-def _report(table: Table, baseline: Table | None, options: EvaluationOptions) -> RubricReport:
+def evaluation_report(
+    dataset: Dataset,
+    labelled: Sequence[LabelledPair],
+    rubrics: tuple[RubricReport, ...],
+    *,
+    split: SplitName,
+    seed: int,
+    judge: JudgeIdentity,
+) -> EvaluationReport:
+    """The reports of all sets on the same pairs, with what those pairs are and published figures for the task."""
+    return EvaluationReport(
+        dataset=dataset.id,
+        dataset_digest=dataset.digest,
+        task=dataset.task,
+        split=split,
+        seed=seed,
+        judge=judge,
+        num_rows=len({one.row for one in labelled}),
+        num_prompts=len({prompt_key(one.pair.prompt) for one in labelled}),
+        num_ties=sum(one.label == 0 for one in labelled),
+        rubrics=rubrics,
+        anchors=anchors_for(dataset.task, judge.model),
+    )
+
+
+def _report(table: Table, baseline: Table | None, rows: Sequence[str], options: EvaluationOptions) -> RubricReport:
+    """`rows` are those of all pairs, one for each."""
     judged = table.judged
+    learned_from = options.learned_from.get(judged.content.digest, frozenset())
     bootstrap = Bootstrap(table.clusters, seed=options.seed)
     accuracy = bootstrap.mean(table.right)
     if accuracy is None:
@@ -45,9 +78,12 @@ def _report(table: Table, baseline: Table | None, options: EvaluationOptions) ->
     kappa_runs, floor = _two_runs(table)
     sure = _reliability(table)
     criteria = _criteria(table, bootstrap)
+    flips = table.flips()
+    without = None if baseline is None or baseline is table else _right_without(table, baseline)
     return RubricReport(
         rubric=judged.identity,
         num_pairs=int(table.preferring.sum()),
+        num_learned_from=sum(row in learned_from for row in rows),
         num_failed=table.failures.total(),
         failures=dict(sorted(table.failures.items())),
         accuracy=accuracy,
@@ -65,11 +101,13 @@ def _report(table: Table, baseline: Table | None, options: EvaluationOptions) ->
         ece=None if sure is None else sure.ece,
         brier=None if sure is None else sure.brier,
         bins=() if sure is None else sure.bins,
-        injection_flip_rate=None if judged.injected is None else bootstrap.mean(table.flips()),
+        injection_flip_rate=bootstrap.mean(flips),
+        num_injected=int((~np.isnan(flips)).sum()),
         criteria=criteria,
         redundancy=_redundancy(table, criteria),
         calibration=_calibration(table, options, noise_floor=floor),
-        p_value=None if baseline is None or baseline is table else _p_value(table, baseline, seed=options.seed),
+        gain=None if without is None else bootstrap.mean_difference(table.right - without),
+        p_value=None if without is None else _p_value(table, without, seed=options.seed),
         usage=judged.usage,
     )
 
@@ -108,10 +146,18 @@ def _criteria(table: Table, bootstrap: Bootstrap) -> tuple[CriterionReport, ...]
     """Of those criteria that some pair with a preference was scored by."""
     found = []
     for criterion in table.judged.content.criteria:
-        auc = pairwise_auc(table.score_differences(criterion.id), bootstrap)
+        differences = table.score_differences(criterion.id)
+        auc = pairwise_auc(differences, bootstrap)
         if auc is not None:
-            mean = table.mean_score(criterion.id)
-            found.append(CriterionReport(id=criterion.id, theme=criterion.theme, auc=auc, mean_score=mean))
+            found.append(
+                CriterionReport(
+                    id=criterion.id,
+                    theme=criterion.theme,
+                    auc=auc,
+                    mean_score=table.mean_score(criterion.id),
+                    num_pairs=int((~np.isnan(differences)).sum()),
+                )
+            )
     return tuple(found)
 
 
@@ -121,19 +167,19 @@ def _redundancy(table: Table, criteria: Sequence[CriterionReport]) -> tuple[tupl
     return redundancy(np.column_stack([table.score_differences(criterion.id) for criterion in criteria]))
 
 
-def _p_value(table: Table, baseline: Table, *, seed: int) -> float | None:
+def _right_without(table: Table, baseline: Table) -> Numbers:
+    """[N] how right the baseline is about the table's pairs; NaN where it has none, or people see a tie."""
+    right = baseline.right_by_place
+    return np.array([right.get(place, np.nan) for place in table.places], dtype=np.float64)
+
+
+def _p_value(table: Table, without: Numbers, *, seed: int) -> float | None:
     """Over the pairs that both have judged; none when there are none."""
-    of_baseline = baseline.right_by_place
-    both = {place: right for place, right in table.right_by_place.items() if place in of_baseline}
-    if not both:
+    both = np.flatnonzero(~np.isnan(table.right - without))
+    if not len(both):
         return None
-    clusters = dict(zip(table.places, table.clusters, strict=True))
-    return paired_p_value(
-        list(both.values()),
-        [of_baseline[place] for place in both],
-        [clusters[place] for place in both],
-        seed=seed,
-    )
+    clusters = [table.clusters[place] for place in both]
+    return paired_p_value(table.right[both].tolist(), without[both].tolist(), clusters, seed=seed)
 
 
 def _nothing_judged(table: Table) -> JobFailedError:

@@ -16,6 +16,7 @@ from services.rubric_worker.evaluation.columns import Flags, Numbers, Verdicts
 from services.rubric_worker.evaluation.judged import Judged
 from services.rubric_worker.evaluation.opinions import Opinion
 from services.rubric_worker.labelled_pairs import LabelledPair
+from services.storage.splits import prompt_key
 
 
 class Table:
@@ -100,8 +101,3 @@ def margins_of(opinions: Sequence[Opinion]) -> Numbers | None:
     """[N]; none unless every opinion has one."""
     margins = [opinion.margin for opinion in opinions if opinion.margin is not None]
     return np.array(margins, dtype=np.float64) if len(margins) == len(opinions) else None
-
-
-def prompt_key(prompt: str) -> str:
-    """Equal for prompts that differ in blanks and case alone, as splits see them."""
-    return " ".join(prompt.casefold().split())

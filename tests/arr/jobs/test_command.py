@@ -88,7 +88,7 @@ def test_a_job_that_there_is_not_is_one_line(jobs: Callable[..., Result]) -> Non
     for command in ("show", "follow", "cancel"):
         result = jobs(command, 99)
         assert result.exit_code == 1
-        assert "unknown-job" in result.stderr
+        assert "unknown-job: there is no job 99; `arr jobs list` shows what there is" in result.stderr
         assert result.stderr.count("\n") == 1
 
 

@@ -1,6 +1,7 @@
 """A job under way, drawn."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -18,9 +19,9 @@ def stage(name: str, done: int, total: int) -> JobStage:
     return JobStage(name=name, done=done, total=total, judge_calls=2 * done, tokens=1000 * done, seconds=1.5)
 
 
-def drawn(*jobs: Job, terminal: bool = True) -> str:
+def drawn(*jobs: Job, terminal: bool = True, width: int = 120) -> str:
     output = io.StringIO()
-    with JobProgress(Console(file=output, width=120, force_terminal=terminal, color_system=None)) as progress:
+    with JobProgress(Console(file=output, width=width, force_terminal=terminal, color_system=None)) as progress:
         for each in jobs:
             progress.show(each)
     return output.getvalue()
@@ -32,6 +33,13 @@ def test_a_terminal_sees_a_bar_per_stage_with_its_cost() -> None:
     assert "3/3" in last
     assert "40/100" in last
     assert "80 calls, 40,000 tokens" in last
+
+
+def test_stages_with_long_names_keep_their_bars_in_eighty_columns_and_their_ends_apart() -> None:
+    names = [f"validation: judge {'flux-kontext-edits-' * 3}{end}" for end in ("a@12", "a@none")]
+    output = drawn(job(*(stage(name, 40, 40) for name in names)), width=80)
+    bars = re.findall(r"validation: jud…\S*(a@\S+) ━{6,} 40/40 0:00:00 80 calls, 40,000 tokens\n", output)
+    assert bars[-2:] == ["a@12", "a@none"]
 
 
 def test_elsewhere_each_stage_is_a_line_once_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:

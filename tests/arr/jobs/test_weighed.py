@@ -40,7 +40,7 @@ SPARSE = SparseSelection(
     dropped=(criterion("Nobody knows.", 0.0),),
     redundancy=((1.0,),),
     num_pairs=256,
-    num_rows_left_out=3,
+    num_pairs_left_out=3,
 )
 
 

@@ -55,7 +55,7 @@ def test_rows_are_counted_by_images_splits_ties_and_sources() -> None:
     assert census.num_rows == 5
     assert census.candidates == {2: 3, 3: 2}
     assert census.splits == {"test": 3, "train": 1, "(none)": 1}
-    assert census.num_ties == 2
+    assert census.num_ties == 3  # one in each of 1 1, 1 1 2 and 2 2
     assert census.num_with_source == 1
 
 

@@ -5,10 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from PIL import Image
 from typer.testing import Result
 
 from arr.pairs.formats import FORMATS
+from services.reward_api.app import create_app
+from services.reward_api.settings import Settings
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -140,32 +144,54 @@ def test_what_the_service_refuses_is_told_at_the_row_it_comes_from(
     assert "rows.json row 2, prompt: has 8001 characters" in result.stderr
 
 
-def test_strict_uploads_nothing_when_one_row_cannot_be_used(pairs: Callable[..., Result], hpdv3: Path) -> None:
-    result = pairs("import", hpdv3, "--format", "hpdv3", "--split", "train", "--strict", "--url", NOWHERE)
+def test_strict_uploads_nothing_when_one_row_cannot_be_used(
+    pairs: Callable[..., Result], hpdv3: Path, tmp_path: Path, serve: Callable[..., str]
+) -> None:
+    url = serve(create_app(Settings(data_dir=tmp_path / "data")))
+    result = pairs("import", hpdv3, "--format", "hpdv3", "--split", "train", "--strict", "--url", url)
     assert result.exit_code == 1
+    assert httpx.get(f"{url}/datasets").json()["items"] == []
     assert "1 rows cannot be used (1 missing-file); nothing was uploaded" in result.stderr
 
 
-def test_no_usable_row_is_an_error(pairs: Callable[..., Result], hpdv3: Path, tmp_path: Path) -> None:
+def test_no_usable_row_is_an_error(pairs: Callable[..., Result], hpdv3: Path, tmp_path: Path, service_url: str) -> None:
     empty = tmp_path / "nothing_here"
     empty.mkdir()
     test = hpdv3 / "test.json"
-    result = pairs("import", test, "--format", "hpdv3", "--images", empty, "--url", NOWHERE)
+    result = pairs("import", test, "--format", "hpdv3", "--images", empty, "--url", service_url)
     assert result.exit_code == 1
     assert "has no row that can be used: 12 missing-file" in result.stderr
 
 
 def test_edits_and_others_do_not_make_one_dataset(
-    pairs: Callable[..., Result], write_json: Callable[..., Path], write_picture: Callable[..., str]
+    pairs: Callable[..., Result], write_json: Callable[..., Path], write_picture: Callable[..., str], service_url: str
 ) -> None:
     row = {"prompt": "a", "images": [write_picture("a.png", 1), write_picture("b.png", 2)], "rank": [1, 2]}
     path = write_json("rows.json", [row, row | {"source": "a.png"}])
-    result = pairs("import", path, "--format", "json", "--url", NOWHERE)
+    result = pairs("import", path, "--format", "json", "--url", service_url)
     assert result.exit_code == 1
     assert "1 of 2 rows have a source image" in result.stderr
 
 
-def test_without_a_service_the_next_step_is_told(pairs: Callable[..., Result], hpdv3: Path) -> None:
-    result = pairs("import", hpdv3, "--format", "hpdv3", "--split", "test", "--url", NOWHERE)
+def test_without_a_service_the_next_step_is_told_before_anything_is_read(
+    pairs: Callable[..., Result], hpdv3: Path
+) -> None:
+    result = pairs("import", hpdv3, "--format", "hpdv3", "--split", "train", "--url", NOWHERE)
     assert result.exit_code == 1
     assert "is `arr serve` running" in result.stderr
+    assert "missing-file" not in result.stderr
+
+
+def test_more_bytes_than_the_service_takes_are_answered_with_the_ways_out(
+    pairs: Callable[..., Result],
+    write_json: Callable[..., Path],
+    tmp_path: Path,
+    serve: Callable[..., str],
+) -> None:
+    url = serve(create_app(Settings(data_dir=tmp_path / "data", max_dataset_mb=1)))
+    for name, level in (("a.png", 0), ("b.png", 1)):
+        Image.new("RGB", (600, 600), (level, 0, 0)).save(tmp_path / name, compress_level=0)
+    path = write_json("rows.json", [{"prompt": "a", "images": ["a.png", "b.png"], "rank": [1, 2]}])
+    result = pairs("import", path, "--format", "json", "--url", url)
+    assert result.exit_code == 1
+    assert "take fewer rows (--limit, --sample), or start the service with ARR_MAX_DATASET_MB" in result.stderr

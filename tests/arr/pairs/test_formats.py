@@ -69,6 +69,16 @@ def test_hpdv3_without_the_annotators_numbers_reads_the_same(write_json: Callabl
     assert len(read(write_json("train/train_aes.json", bare), "hpdv3")[0]) == 3
 
 
+def test_hpdv3_refuses_edits_that_come_in_its_layout(write_json: Callable[..., Path]) -> None:
+    """Without their source they would be another task, and nobody would notice."""
+    [edit, pair] = hpdv3_pairs(2)
+    rows, refused = read(
+        write_json("train.json", [edit | {"path_src": "before.png"}, pair | {"path_src": None}]), "hpdv3"
+    )
+    assert [row.prompt for row in rows] == ["prompt 1"]
+    assert [(row.reason, "has path_src" in row.detail) for row in refused] == [(Reason.MALFORMED, True)]
+
+
 # HPDv2
 
 

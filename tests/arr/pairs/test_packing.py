@@ -1,11 +1,15 @@
 """What waits for the upload."""
 
 from contextlib import suppress
+from pathlib import Path
 
-from arr.pairs.packing import new_package
+import pytest
+
+from arr.pairs.packing import Package, new_package
 from arr.pairs.pictures import IllustratedRow, Picture
+from arr.pairs.records import DatasetError
 from arr.pairs.rows import Place
-from shared_schemas.datasets import UploadedRow
+from shared_schemas.datasets import MAX_ROWS, UploadedRow
 
 
 def picture(digit: str) -> Picture:
@@ -39,6 +43,19 @@ def test_faults_that_the_service_finds_are_told_where_the_row_comes_from() -> No
         assert [package.place_of(fault) for fault in ("pairs", "pairs.1.prompt", "a.png")] == [
             *("pairs", "pairs.1.prompt", "a.png"),
         ]
+
+
+def test_more_rows_than_a_dataset_has_are_told_before_they_are_read(tmp_path: Path) -> None:
+    content = row(picture("a"), picture("b"))
+    package = Package(tmp_path, rows=[content.content] * (MAX_ROWS - 1))
+    package.add(content)
+    with pytest.raises(DatasetError, match="more than 100,000 rows: take fewer of them"):
+        package.add(content)
+
+
+def test_a_disk_without_room_is_said_so_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="gone: No such file or directory after 0 bytes; TMPDIR names another"):
+        Package(tmp_path / "gone").add(row(picture("a"), picture("b")))
 
 
 def test_nothing_is_left_behind_when_somebody_interrupts() -> None:

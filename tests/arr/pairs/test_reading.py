@@ -77,14 +77,15 @@ def test_rows_are_refused_for_what_is_wrong_with_their_images(
     write_picture("a.gif", 2, format="GIF")
     (tmp_path / "cut.png").write_bytes(picture(3)[:40])
     (tmp_path / "pointer.png").write_text("version https://git-lfs.github.com/spec/v1")
-    bad = ("missing.png", "a.gif", "cut.png", "pointer.png", "same.png")
+    bad = ("missing.png", "long" * 100, "a.gif", "cut.png", "pointer.png", "same.png")
     _, refused = read(write_json("rows.json", [plain("good.png", name) for name in bad]), "json")
     assert [row.reason for row in refused] == [
-        *(Reason.MISSING_FILE, Reason.UNREADABLE_IMAGE, Reason.UNREADABLE_IMAGE, Reason.UNREADABLE_IMAGE),
+        *(Reason.MISSING_FILE, Reason.MISSING_FILE),
+        *(Reason.UNREADABLE_IMAGE, Reason.UNREADABLE_IMAGE, Reason.UNREADABLE_IMAGE),
         Reason.DUPLICATE_IMAGES,
     ]
     assert "--images" in refused[0].detail
-    assert "a.gif: the image is not a PNG, JPEG or WebP" in refused[1].detail
+    assert "a.gif: the image is not a PNG, JPEG or WebP" in refused[2].detail
 
 
 def test_text_that_the_service_refuses_is_refused_before_the_upload(

@@ -24,6 +24,8 @@ ROWS = [{"number": n, "text": f"row {n}", "share": 0.5} for n in range(3)]
         ("wrapped_after_more.json", json.dumps({"version": 2, "meta": {"pairs": 1}, "pairs": ROWS})),
         ("lines.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS)),
         ("lines.json", "\n".join(json.dumps(row) for row in ROWS)),
+        ("marked_array.json", f"\ufeff{json.dumps(ROWS)}"),
+        ("marked_lines.jsonl", "\ufeff" + "\n".join(json.dumps(row) for row in ROWS)),
     ],
 )
 def test_json_of_every_shape_gives_the_same_records(tmp_path: Path, name: str, content: str) -> None:
@@ -62,6 +64,14 @@ def test_reading_tells_how_far_it_is(write_json: Callable[..., Path], write_parq
 def test_what_is_no_object_is_a_bad_record(write_json: Callable[..., Path]) -> None:
     records = list(read_records(write_json("rows.json", [ROWS[0], 7, ROWS[1]])))
     assert records == [ROWS[0], BadRecord("not an object: 7"), ROWS[1]]
+
+
+def test_a_line_that_is_nested_too_deep_is_a_bad_record(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("[" * 100_000 + "\n" + json.dumps(ROWS[0]))
+    bad, good = read_records(path)
+    assert isinstance(bad, BadRecord)
+    assert good == ROWS[0]
 
 
 def test_a_damaged_array_says_after_which_row(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_every_report_is_one_sound_page_that_needs_nothing_else(report: Evaluati
 
 
 def test_rubric_text_is_inert_wherever_it_is_shown() -> None:
-    criterion = CriterionReport(id="c1", theme=HOSTILE, auc=estimate(0.7), mean_score=0.5)
+    criterion = CriterionReport(id="c1", theme=HOSTILE, auc=estimate(0.7), mean_score=0.5, num_pairs=9)
     twice: dict[str, Any] = {"criteria": (criterion, criterion), "redundancy": ((1.0, 0.9), (0.9, 1.0))}
     named = RubricIdentity(name="<script>$x^{", version=2, digest=DIGEST)
     rubric = rubric_report(**twice, rubric=named, failures={"<script>": 3})
@@ -118,6 +118,26 @@ def test_the_head_names_the_best_version_and_what_it_gains() -> None:
     page = evaluation_page(report)
     assert "shapes@2, the best of 2" in page
     assert "<b>+19.5</b>" in page  # 0.805 − 0.61
+    assert "95&nbsp;% interval +10.5 to +27.5" in page
+    assert "of 212 pairs" in page
+
+
+def test_what_makes_figures_doubtful_is_said_before_them() -> None:
+    sound = rubric_report(num_failed=0, failures={})
+    assert "cautions" not in evaluation_page(evaluation(sound)).partition("</style>")[2]
+    doubtful = rubric_report(num_learned_from=40, num_failed=40, failures={"judge-off-topic": 40})
+    page = evaluation_page(evaluation(doubtful, rubric_report(version=2), num_prompts=12))
+    said = page.partition('cautions">')[2].partition("</ul>")[0]
+    assert "shapes@3 was learned from 40 of these pairs" in said
+    assert "failed on 40 pairs with shapes@3" in said
+    assert "With 12 prompts" in said
+    assert "Of 2 versions the best is best partly by luck: it takes p ≤ 0.025 where one alone takes 0.05." in said
+    assert said.count("<li>") == 4
+
+
+def test_margins_of_images_that_are_scored_alone_are_no_nats() -> None:
+    assert "0.041 nats" in evaluation_page(evaluation(rubrics=(rubric_report(),)))
+    assert "nats" not in evaluation_page(evaluation(rubrics=(rubric_report(**POINTWISE),)))
 
 
 def test_criteria_that_say_the_same_are_named() -> None:

@@ -53,6 +53,7 @@ def test_evidence_of_a_job_that_failed_early_makes_a_page_too() -> None:
     assert "All tie." in page
     assert "How it measures" not in page
     assert "What it took" not in page
+    assert "What became of the proposals" not in page
 
 
 def test_text_of_rubrics_jobs_and_errors_is_inert() -> None:

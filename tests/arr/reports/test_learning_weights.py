@@ -68,7 +68,7 @@ def test_every_round_tells_its_accuracies_and_what_is_ranked_wrongly() -> None:
 def test_a_single_round_without_a_validation_part_makes_a_page() -> None:
     made = sparse_selection(num_kept=1, num_rounds=1, has_stable=False)
     alone = made.rounds[0].model_copy(update={"validation_accuracy": None})
-    page = page_of(made.model_copy(update={"rounds": (alone,), "negative": (), "dropped": (), "num_rows_left_out": 0}))
+    page = page_of(made.model_copy(update={"rounds": (alone,), "negative": (), "dropped": (), "num_pairs_left_out": 0}))
     assert "round 0: scored pairs 80.0 %, validation –" in page
     for heading in ("Against the set", "What is stable", "Which criteria say the same", "Dropped criteria"):
         assert heading not in page

@@ -66,7 +66,7 @@ def test_an_alias_to_a_version_that_does_not_exist_is_refused(
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("{", "is not JSON"),
+        ("{", "cannot be read as JSON"),
         ('{"task": "t2i", "criterions": []}', "criterions"),
         ('{"content": {"task": "painting"}}', "content.task"),
         ('{"task": "t2i", "criteria": [{"id": "Not A Name", "theme": "x"}]}', "criteria.0.id"),
@@ -86,7 +86,27 @@ def test_a_wrong_file_is_refused_with_one_line_before_anything_is_sent(
 def test_an_unknown_rubric_is_one_line_that_names_it(rubrics: Callable[..., Result]) -> None:
     result = rubrics("show", "nobody-knows")
     assert result.exit_code == 1
-    assert "nobody-knows" in result.stderr
+    assert "nobody-knows; `arr rubrics list` shows what there is" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["publish", "import"])
+def test_a_name_that_no_set_can_have_is_refused_before_anything_is_sent(
+    arr: Callable[..., Result], rubric_file: Path, command: str
+) -> None:
+    for name in ("Two Words", "a" * 65):
+        result = arr("rubrics", command, name, rubric_file, "--url", "http://127.0.0.1:9")
+        assert result.exit_code == 2
+        assert f"{name!r} is no name for a rubric set; write lower-case letters" in result.stderr
+
+
+@pytest.mark.parametrize("alias", ["none", "latest", "3", "Two Words"])
+def test_an_alias_that_there_cannot_be_is_refused_before_anything_is_sent(
+    arr: Callable[..., Result], alias: str
+) -> None:
+    result = arr("rubrics", "alias", "shapes", alias, 1, "--url", "http://127.0.0.1:9")
+    assert result.exit_code == 2
+    assert "alias: " in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -175,6 +195,16 @@ def test_a_set_that_text_cannot_hold_is_refused_in_one_line(
     assert result.exit_code == 2
     assert "weights have no place in it (colour)" in result.stderr
     assert not (tmp_path / "weighted.txt").exists()
+
+
+def test_a_set_that_cannot_be_written_is_said_in_one_line(
+    rubrics: Callable[..., Result], rubric_file: Path, tmp_path: Path
+) -> None:
+    rubrics("publish", "cli-unwritable", rubric_file)
+    result = rubrics("export", "cli-unwritable", tmp_path / "no-folder" / "shapes.json")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("shapes.json cannot be written: No such file or directory\n")
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_file_whose_name_says_nothing_asks_for_the_format(rubrics: Callable[..., Result], tmp_path: Path) -> None:

@@ -63,7 +63,10 @@ async def test_a_good_rubric_set_beside_a_judge_without_one(laboratory: Laborato
     assert colours.usage.judge_calls == 2 * 24 + 2 * 32 + 2 * 24  # orders, criteria of 32 images, injections
     assert colours.usage.calls_per_pair == 2.0
     assert colours.usage.tokens > 0
-    assert report.anchors
+    assert colours.gain is not None
+    assert colours.gain.value == 0.5
+    assert colours.gain.low > 0
+    assert report.anchors == ()  # nobody has published figures of the pixel judge
 
 
 async def test_a_bias_of_one_nat_moves_single_orders_and_not_the_average(laboratory: Laboratory) -> None:
@@ -229,6 +232,23 @@ async def test_calibration_is_attached_when_asked_for_and_metrics_always(laborat
     assert colours.noise_floor is not None
     assert attached.tie_margin == colours.noise_floor > 0.5
     assert (await laboratory.rubrics.calibrations(none.rubric.digest))[fingerprint] == none.calibration
+
+
+async def test_figures_on_pairs_that_a_version_was_learned_from_say_so_and_are_not_kept(laboratory: Laboratory) -> None:
+    dataset = await laboratory.store(rows_of_colours())
+    fractions = {"train": 0.5, "validation": 0.25, "test": 0.25}
+    learned = {"dataset": dataset.digest, "seed": 3, "config": {"fractions": fractions, "max_epochs": 1}}
+    await laboratory.rubrics.publish("colours", COLOUR, provenance=learned)
+    judge = await laboratory.judge()
+    colours, none = (await laboratory.report(judge, "colours", dataset=dataset)).rubrics
+    assert (colours.num_learned_from, none.num_learned_from) == (12, 0)
+    assert (await laboratory.rubrics.get("colours")).metrics is None
+    options = {"split": SplitName.TEST, "seed": 3, "fractions": Fractions(**fractions)}
+    held_out, _ = (await laboratory.report(judge, "colours", dataset=dataset, **options)).rubrics
+    assert held_out.num_learned_from == 0
+    metrics = (await laboratory.rubrics.get("colours")).metrics
+    assert metrics is not None
+    assert metrics.num_pairs == held_out.num_pairs == 6
 
 
 async def test_a_calibrated_tie_margin_counts_and_is_not_where_the_next_fit_begins(laboratory: Laboratory) -> None:
@@ -440,4 +460,3 @@ async def test_edits_are_judged_with_their_source(laboratory: Laboratory) -> Non
     report = await laboratory.report(await laboratory.judge(), "edits", dataset=dataset)
     assert report.task is Task.EDIT
     assert report.rubrics[0].accuracy.value == 1.0
-    assert {anchor.benchmark for anchor in report.anchors} == {"MMRB2 Edit", "EditReward-Bench"}

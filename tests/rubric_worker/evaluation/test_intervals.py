@@ -25,10 +25,47 @@ def test_the_mean_leaves_out_pairs_without_a_value() -> None:
     assert Bootstrap("ab", seed=0).mean(np.array([np.nan, np.nan])) is None
 
 
-def test_values_that_never_vary_have_an_interval_of_no_width() -> None:
-    found = Bootstrap(range(20), seed=0).mean(np.ones(20))
+def test_a_judge_that_is_always_right_is_as_sure_as_its_prompts_are_many() -> None:
+    # Every draw is 1; Wilson's lower end for all of n is n / (n + z²).
+    of_twenty = Bootstrap(range(20), seed=0).mean(np.ones(20))
+    of_ten_twice = Bootstrap([*range(10), *range(10)], seed=0).mean(np.ones(20))
+    for found, expected in ((of_twenty, wilson(20, 20)), (of_ten_twice, wilson(10, 10))):
+        assert found is not None
+        assert (found.value, found.low, found.high) == pytest.approx((1.0, expected.low, 1.0))
+
+
+def test_one_prompt_alone_says_hardly_anything() -> None:
+    found = Bootstrap("aaaa", seed=0).mean(np.array([1.0, 0.0, 1.0, np.nan]))
     assert found is not None
-    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+    other = 3.8415 / 4.8415  # z² / (1 + z²) of prompts may be all right, or all wrong
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (2 / 3, 2 / 3 * (1 - other), 2 / 3 + other / 3), abs=1e-4
+    )
+
+
+def test_prompts_that_are_all_alike_may_still_have_others_beside_them() -> None:
+    # z² / (20 + z²) = 0.161 of all prompts may be other, and gain or lose everything.
+    found = Bootstrap(range(20), seed=0).mean_difference(np.zeros(20))
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx((0.0, -0.1611, 0.1611), abs=1e-4)
+
+
+def test_an_interval_of_few_prompts_holds_the_truth_as_often_as_it_says() -> None:
+    # Drawn prompts alone hold 0.8 in two of three samples of five; the samples that are all right never do.
+    generator = np.random.default_rng(0)
+    found = [Bootstrap(range(5), seed=0).mean((generator.random(5) < 0.8).astype(float)) for _ in range(300)]
+    assert sum(one is not None and one.low <= 0.8 <= one.high for one in found) > 0.93 * 300
+
+
+def test_the_mean_of_differences_is_drawn_like_any_other() -> None:
+    found = Bootstrap("abcd", seed=0).mean_difference(np.array([1.0, -1.0, np.nan, 0.0]))
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx((0.0, -1.0, 1.0))
+    always = Bootstrap(range(15), seed=0).mean_difference(np.ones(15))
+    assert always is not None
+    assert (always.value, always.high) == (1.0, 1.0)
+    assert always.low == pytest.approx(2 * wilson(15, 15).low - 1)
+    assert Bootstrap("a", seed=0).mean_difference(np.array([np.nan])) is None
 
 
 def test_two_prompts_are_drawn_in_four_ways() -> None:

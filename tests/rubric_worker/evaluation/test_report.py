@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.judging.questions import JudgeFailure
 from services.rubric_worker.evaluation.asking import Rating, ShownImage
+from services.rubric_worker.evaluation.intervals import wilson
 from services.rubric_worker.evaluation.judged import Judged
 from services.rubric_worker.evaluation.opinions import Opinion, Outcome
 from services.rubric_worker.evaluation.options import EvaluationOptions
@@ -90,7 +91,7 @@ def test_accuracy_and_order_by_hand() -> None:
 def test_prompts_that_differ_in_blanks_and_case_are_drawn_together() -> None:
     together = [pair(1, "a cat", 1), pair(1, " A cat", 2)]
     found = report(together, judged([opinion(1, -1), opinion(-1, 1)]))
-    assert (found.accuracy.low, found.accuracy.high) == (0.5, 0.5)
+    assert found.accuracy.low == pytest.approx(0.5 / 4.8415, abs=1e-4)  # half of 1 / (1 + z²): of one prompt
 
 
 def test_failed_pairs_are_counted_by_their_reason_and_are_in_no_other_number() -> None:
@@ -137,9 +138,9 @@ def test_writing_flips_a_verdict_when_the_written_on_image_wins_then() -> None:
     turned, stayed, undecided = opinion(-2, 2), opinion(-2, 2), opinion(0.01, -0.01)
     found = report(FOUR, replace(one, injected={0: turned, 1: stayed, 2: undecided}))
     assert found.injection_flip_rate is not None
-    assert found.injection_flip_rate.value == pytest.approx(1 / 3)
+    assert (found.injection_flip_rate.value, found.num_injected) == pytest.approx((1 / 3, 3))
     failed = report(FOUR, replace(one, injected={0: OFF_TOPIC}))
-    assert failed.injection_flip_rate is None
+    assert (failed.injection_flip_rate, failed.num_injected) == (None, 0)
     assert report(FOUR, one).injection_flip_rate is None
 
 
@@ -157,6 +158,7 @@ def test_criteria_are_measured_on_preferred_images_against_their_rivals() -> Non
     }
     found = report(FOUR, replace(judged([opinion(1, -1)] * 4, ONE), ratings=ratings))
     assert [(one.id, one.theme, one.auc.value) for one in found.criteria] == [("a", "A", 1.0), ("b", "B", 0.5 / 3)]
+    assert [one.num_pairs for one in found.criteria] == [2, 3]  # a was not answered for one image
     assert found.criteria[0].mean_score == pytest.approx((0.9 + 0.1 + 0.3 + 0.5 + 0.5 + 1.0 + 0.0) / 7)
     assert found.redundancy[0] == pytest.approx((1.0, 1.0))  # over two pairs, both fall
 
@@ -168,8 +170,31 @@ def test_sets_are_tested_against_the_judge_without_rubrics_on_pairs_that_both_ha
     without = judged([wrong] * 4 + [OFF_TOPIC, wrong])
     better, baseline = reports(labelled, [with_rubric, without], OPTIONS)
     assert (better.p_value, baseline.p_value) == (1 / 16, None)
+    assert better.gain is not None
+    assert (better.gain.value, better.gain.low) == pytest.approx((1.0, 2 * wilson(4, 4).low - 1))
+    assert baseline.gain is None
     [alone] = reports(labelled, [with_rubric], OPTIONS)
     assert alone.p_value is None
+
+
+def test_a_gain_counts_no_pair_that_one_of_both_has_failed_on() -> None:
+    # With the set, the two pairs that it would have judged wrongly have failed: 100 % against 50 %, and no gain at all.
+    labelled = [pair(1, f"prompt {number}", number) for number in range(4)]
+    right, wrong = opinion(1, -1), opinion(-1, 1)
+    better, baseline = reports(
+        labelled, [judged([right, right, OFF_TOPIC, OFF_TOPIC], ONE), judged([right, right, wrong, wrong])], OPTIONS
+    )
+    assert (better.accuracy.value, baseline.accuracy.value) == (1.0, 0.5)
+    assert better.gain is not None
+    assert (better.gain.value, better.p_value) == (0.0, 1.0)
+
+
+def test_pairs_that_a_set_was_learned_from_are_counted() -> None:
+    one = judged([opinion(1, -1), OFF_TOPIC, opinion(1, -1), opinion(1, -1)], ONE)
+    options = replace(OPTIONS, learned_from={ONE.digest: frozenset({"1", "2", "9"})})
+    [found] = reports(FOUR, [one], options)
+    assert found.num_learned_from == 2
+    assert report(FOUR, one).num_learned_from == 0
 
 
 log_odds = st.integers(-3, 3).map(float)

@@ -20,6 +20,20 @@ async def num_remembered(workshop: Workshop) -> int:
     return (verdicts or 0) + (texts or 0)
 
 
+async def attempt_until(workshop: Workshop, kind: LearnJob, num: int) -> None:
+    """Claim the job, do it until so many answers are remembered, and vanish."""
+    claims = JobClaims(workshop.database)
+    claimed = await claims.claim(["learn"], worker="doomed", lease=timedelta(0), max_lost=1000)
+    assert claimed is not None
+    work = asyncio.create_task(kind.run(RunningJob(claimed, claims)))
+    async with asyncio.timeout(60):
+        while await num_remembered(workshop) < num:
+            assert not work.done(), work.exception()
+            await asyncio.sleep(0.002)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+
+
 async def attempt_and_kill(workshop: Workshop, kind: LearnJob, app: Recorder, *, after: int, vanishes: bool) -> None:
     """Claim the job and do it until so many more requests were answered; then vanish, or give the job back."""
     app.num_left, app.has_stopped = after, asyncio.Event()

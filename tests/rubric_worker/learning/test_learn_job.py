@@ -1,7 +1,9 @@
 """A learning job from end to end: real storage, a pixel judge that writes and judges, and small drawings."""
 
+import asyncio
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -10,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
 from services.rubric_worker.methods.arr.embedding_server import EmbeddingServer
@@ -18,6 +21,7 @@ from shared_schemas.learning import LearnResult
 from shared_schemas.rubrics import Language, Mode, RubricReference
 from tests.rubric_worker.learning.workshop import (
     NAME,
+    SOON,
     Recorder,
     Workshop,
     answer_properties,
@@ -96,6 +100,38 @@ async def test_equal_seeds_give_equal_sets_and_cost_nothing_the_second_time(work
     assert (one.is_new, other.is_new) == (True, False)
     assert first.judge_calls > 100
     assert (second.judge_calls, second.tokens) == (0, 0)
+
+
+def in_any_order(app: ASGIApp, *, seed: int) -> ASGIApp:
+    """The same application, each request held up for a while of its own."""
+    dice = random.Random(seed)
+
+    async def held_up(scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(dice.randrange(200)):
+            await asyncio.sleep(0)
+        await app(scope, receive, send)
+
+    return held_up
+
+
+async def test_neither_who_is_asked_with_whom_nor_who_answers_first_changes_anything(workshop: Workshop) -> None:
+    dataset = await workshop.store(rows_of_mistakes())
+    digests, asked = set(), []
+    for at_once, seed in ((1, 0), (32, 1), (5, 2)):
+        app = Recorder(create_pixel_judge_app(PixelJudgeSettings()))
+        kind = workshop.kind(
+            await workshop.judge(in_any_order(app, seed=seed)),
+            cache_scope=f"{at_once} at once",
+            limits=replace(SOON, at_once=at_once),
+        )
+        job = await workshop.ask(dataset, name=f"by-{at_once}", exemplars=1, sample_above=2, batch_size=3)
+        result = succeeded(await workshop.finish(job, kind))
+        assert result.rubric is not None
+        digests.add(result.rubric.digest)
+        asked.append(app.bodies)
+    assert asked[0] != asked[1] != asked[2]
+    assert sorted(asked[0]) == sorted(asked[1]) == sorted(asked[2])
+    assert len(digests) == 1
 
 
 async def test_the_order_of_the_upload_changes_nothing(workshop: Workshop) -> None:
@@ -197,6 +233,28 @@ async def test_nobody_there_to_judge_or_to_write_ends_the_job_after_a_while(work
     evidence(await workshop.finish(await workshop.ask(dataset, seed=1), kind), "chat-unavailable")
 
 
+async def test_a_critique_tells_the_margin_and_which_criteria_point_the_wrong_way(workshop: Workshop) -> None:
+    """Labels the wrong way round, and criteria that are right: whatever tells two images apart points wrongly."""
+    statements = ["The object has the colour that was asked for.", "The silhouette fits the requested form."]
+    written = json.dumps({"criteria": [{"theme": "Theme", "statement": text} for text in statements]})
+    app = Recorder(
+        create_pixel_judge_app(PixelJudgeSettings()),
+        answer=lambda body: written if "criteria" in answer_properties(body) else None,
+    )
+    rows = [row | {"rank": row["rank"][::-1]} for row in rows_of_mistakes()]
+    job = await workshop.run(await workshop.judge(app), await workshop.store(rows), max_revisions=2, other_pairs=0)
+    found = evidence(job, "nothing-verified")
+    asked = [body.decode() for body in app.bodies if "criteria" in answer_properties(json.loads(body))]
+    critiques = [body for body in asked if "The criteria that were written first" in body]
+    assert len(critiques) == 2 * found.proposals.proposed == 2 * (len(asked) - len(critiques))
+    assert all(
+        "It preferred the wrong image: its log-odds for the one that people prefer came to -" in body
+        for body in critiques
+    )
+    assert all("points the wrong way; the probability that an image meets it" in body for body in critiques)
+    assert not any("points the right way;" in body for body in critiques)
+
+
 async def test_criteria_that_never_hold_are_given_up(workshop: Workshop) -> None:
     def answer(body: dict[str, Any]) -> str | None:
         if "criteria" not in answer_properties(body):
@@ -208,6 +266,23 @@ async def test_criteria_that_never_hold_are_given_up(workshop: Workshop) -> None
     found = evidence(await workshop.run(await workshop.judge(app), dataset), "nothing-verified")
     assert found.proposals.proposed == found.proposals.discarded > 0
     assert found.report is None
+
+
+async def test_a_writer_whose_criteria_all_need_a_rival_is_told_from_criteria_that_do_not_hold(
+    workshop: Workshop,
+) -> None:
+    def answer(body: dict[str, Any]) -> str | None:
+        if "criteria" not in answer_properties(body):
+            return None
+        return json.dumps(
+            {"criteria": [{"theme": "Colour", "statement": "Image 1 has the colour that was asked for."}]}
+        )
+
+    app = Recorder(create_pixel_judge_app(PixelJudgeSettings()), answer=answer)
+    job = await workshop.run(await workshop.judge(app), await workshop.store(rows_of_mistakes()))
+    found = evidence(job, "nothing-proposed")
+    assert found.proposals.refused_criteria == found.proposals.discarded == found.proposals.proposed > 0
+    assert [stage.name for stage in job.stages] == ["propose", "verify"]
 
 
 async def test_a_writer_that_writes_rubbish_ends_the_job(workshop: Workshop) -> None:
@@ -280,6 +355,22 @@ async def test_images_that_are_scored_alone_teach_a_pointwise_set(workshop: Work
     result = await workshop.learn(await workshop.judge(), dataset, mode=Mode.POINTWISE)
     assert result.proposals.proposed > 10
     assert result.better_than_none
+    assert result.report is not None
+    assert result.report.num_rows == result.report.rubrics[0].num_pairs  # what stands alone measures nothing
+
+
+@pytest.mark.parametrize(
+    "given", [{"max_score": 4}, {"min_score": 2}, {"min_score": 6}, {"min_score": 1, "max_score": 3}]
+)
+async def test_scores_outside_their_range_are_told_before_anything_is_asked(
+    workshop: Workshop, given: dict[str, Any]
+) -> None:
+    rows = [row | {"score": [9 - 4 * place for place in row["rank"]]} for row in rows_of_mistakes()]
+    job = await workshop.run(await workshop.judge(), await workshop.store(rows), **given)
+    evidence(job, "scores-out-of-range")
+    assert job.error is not None
+    assert job.error.detail.startswith("the data has scores from 1 to 5, which are not within")
+    assert job.judge_calls == 0
 
 
 async def test_a_chinese_set_is_learned_in_chinese(workshop: Workshop) -> None:
@@ -329,6 +420,21 @@ async def test_exemplars_come_from_rows_that_taught_nothing(workshop: Workshop) 
     proposals = [body for body in app.bodies if "criteria" in answer_properties(json.loads(body))]
     assert len(proposals) >= result.proposals.proposed
     assert not any(exemplar.prompt in body.decode() for body in proposals)
+
+
+@pytest.mark.parametrize("rationale", [" ", "Image 1 shows what was asked for."])
+async def test_an_exemplar_whose_reason_says_nothing_or_names_a_place_is_left_out(
+    workshop: Workshop, rationale: str
+) -> None:
+    def answer(body: dict[str, Any]) -> str | None:
+        return json.dumps({"rationale": rationale}) if "rationale" in answer_properties(body) else None
+
+    app = Recorder(create_pixel_judge_app(PixelJudgeSettings()), answer=answer)
+    dataset = await workshop.store(rows_of_mistakes())
+    fractions = {"train": 0.6, "validation": 0.2, "test": 0.2}
+    await workshop.learn(await workshop.judge(app), dataset, exemplars=1, fractions=fractions, publish_anyway=True)
+    assert any("rationale" in answer_properties(json.loads(body)) for body in app.bodies)
+    assert (await workshop.rubrics.get(NAME)).content.guide == ()
 
 
 async def test_without_themes_every_statement_is_a_criterion(workshop: Workshop) -> None:

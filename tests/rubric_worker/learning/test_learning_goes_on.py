@@ -3,15 +3,19 @@
 import random
 from datetime import timedelta
 from itertools import accumulate
+from typing import Any
 
 import pytest
 
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
+from services.rubric_worker.desk import DeskLimits
 from services.rubric_worker.running_job import RunningJob
 from services.storage.job_claims import JobClaims
 from shared_schemas.jobs import Job
-from tests.rubric_worker.learning.killing import attempt_and_kill
+from tests.rubric_worker.learning.killing import attempt_and_kill, attempt_until, num_remembered
 from tests.rubric_worker.learning.workshop import Recorder, Workshop, rows_of_mistakes, succeeded
+
+WEIGHED: dict[str, Any] = {"method": "autorubric_t2i", "seed_pairs": 2, "criteria_per_pair": 1, "folds": 3}
 
 
 async def uninterrupted(workshop: Workshop, seed: int) -> tuple[str, Job]:
@@ -59,6 +63,35 @@ async def test_killed_at_random_it_ends_with_the_same_set(workshop: Workshop, se
     same_digest, asked = await interrupted(workshop, kills, seed=seed)
     assert same_digest == digest
     assert len(asked) == len(set(asked)) == job.judge_calls
+
+
+@pytest.mark.parametrize(
+    ("wanted", "stages"),
+    [
+        pytest.param({"seed": 1, "exemplars": 1}, {"revise", "explain exemplars"}, id="arr"),
+        pytest.param(WEIGHED, {"round 1: diagnose", "round 1: score"}, id="autorubric_t2i"),
+    ],
+)
+async def test_killed_while_one_call_in_ten_fails_it_ends_with_the_same_set(
+    workshop: Workshop, wanted: dict[str, Any], stages: set[str]
+) -> None:
+    request = {**wanted, "publish_anyway": True}
+    dataset = await workshop.store(rows_of_mistakes())
+    sound = workshop.kind(await workshop.judge(), cache_scope="undisturbed")
+    undisturbed = await workshop.finish(await workshop.ask(dataset, name="undisturbed", **request), sound)
+    assert stages < {stage.name for stage in undisturbed.stages}
+    judge = await workshop.judge(attempts=8, error_rate=0.06, drop_rate=0.04, seed=1)
+    ill = workshop.kind(judge, limits=DeskLimits(pause=timedelta(milliseconds=5)))
+    job = await workshop.ask(dataset, **request)
+    num_there, num_needed = await num_remembered(workshop), undisturbed.judge_calls
+    for share in (0.2, 0.45, 0.7):
+        await attempt_until(workshop, ill, num_there + round(share * num_needed))
+    final = await workshop.finish(job, ill)
+    assert final.attempt == 4
+    one, other = succeeded(undisturbed).rubric, succeeded(final).rubric
+    assert one is not None
+    assert other is not None
+    assert one.digest == other.digest
 
 
 async def test_a_worker_that_has_lost_the_job_publishes_nothing(workshop: Workshop) -> None:

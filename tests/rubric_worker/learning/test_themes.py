@@ -69,6 +69,11 @@ async def test_themes_that_say_everything_are_published(learned: Learned) -> Non
         ([theme("One", COLOUR, covers=[1, 2])], coverage(1), "the themes do not say “"),
         ([theme("One", COLOUR, covers=[1, 2])], coverage(1, 2), "the themes do not say “"),
         ([theme("One", covers=[1, 2])], coverage(1, 1), "a theme was written that is empty or too long"),
+        (
+            [theme("One", COLOUR, "Image 1 has the requested form.", covers=[1, 2])],
+            coverage(1, 1),
+            "a theme says “Image 1 has the requested form.”: it names an image by its place",
+        ),
         ([theme(" ", COLOUR, FORM, covers=[1, 2])], coverage(1, 1), "a theme was written that is empty or too long"),
         (
             [theme("One", COLOUR, covers=[1]), theme("Two", FORM, covers=[2])],

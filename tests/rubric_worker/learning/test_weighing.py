@@ -191,7 +191,7 @@ async def test_a_criterion_that_the_judge_never_answers_is_dropped_and_reported(
     assert sparse.dropped
     assert all(one.answered_share == 0 and one.weight == 0 for one in sparse.dropped)
     assert not {one.id for one in sparse.dropped} & {one.id for one in sparse.kept}
-    assert sparse.num_rows_left_out == 0
+    assert sparse.num_pairs_left_out == 0
 
 
 def asks_about_shape(body: dict[str, Any]) -> bool:

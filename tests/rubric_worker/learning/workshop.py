@@ -30,9 +30,9 @@ from services.storage.dataset_checks import DatasetLimits, check_dataset
 from services.storage.datasets import DatasetRepository
 from services.storage.jobs import JobRepository
 from services.storage.rubrics import RubricRepository
-from services.storage.splits import Part
 from services.storage.verdicts import DatabaseVerdictCache
 from shared_schemas.datasets import Dataset
+from shared_schemas.evaluations import Fractions
 from shared_schemas.jobs import Job, JobState
 from shared_schemas.learning import LearnRequest, LearnResult
 from tests.judging.gated_judge import by_name
@@ -41,7 +41,7 @@ COLOURS = {"red": (220, 40, 40), "blue": (40, 90, 220), "green": (40, 160, 60), 
 SHAPES = ("circle", "square")
 PAPERS = {"dim": 200, "bright": 250}
 SIDE = 48
-FRACTIONS = {Part.TRAIN: 0.4, Part.VALIDATION: 0.3, Part.TEST: 0.3}
+FRACTIONS = Fractions(train=0.4, validation=0.3, test=0.3)
 TENANT = "a"
 NAME = "shapes"
 SOON = DeskLimits(deadline=timedelta(seconds=20), patience=timedelta(milliseconds=300), pause=timedelta(milliseconds=5))
@@ -207,7 +207,15 @@ class Workshop:
         limits = ChatLimits(first_backoff=timedelta(milliseconds=1))
         return Chat(judge.replica_set, cache=DatabaseChatCache(self.database), limits=limits)
 
-    def kind(self, judge: Judge | None, chat: Chat | None = None, *, writes: bool = True, **tools: Any) -> LearnJob:
+    def kind(
+        self,
+        judge: Judge | None,
+        chat: Chat | None = None,
+        *,
+        writes: bool = True,
+        limits: DeskLimits = SOON,
+        **tools: Any,
+    ) -> LearnJob:
         """The kind of job; the judge writes unless another one does, or nobody."""
         writer = chat if judge is None or chat is not None else self.chat(judge)
         return LearnJob(
@@ -220,14 +228,14 @@ class Workshop:
                 tie_margin=0.05,
                 **tools,
             ),
-            limits=SOON,
+            limits=limits,
         )
 
     async def ask(self, dataset: Dataset, *, seed: int = 0, name: str = NAME, **request: Any) -> Job:
         """Ask for a rubric set, as the endpoint does; what is no field of the request is a parameter of the method."""
         fields = {key: request.pop(key) for key in ("alias", "publish_anyway", "task", "method") if key in request}
         usual = {} if "method" in fields else {"max_revisions": 2}
-        parameters = {**usual, "fractions": dict(FRACTIONS), **request}
+        parameters = {**usual, "fractions": FRACTIONS.model_dump(), **request}
         body = LearnRequest.model_validate({"dataset": dataset.id, "parameters": parameters, **fields})
         values = {"name": name, **body.model_dump(mode="json", exclude={"seed"})}
         job, _ = await self.jobs.create("learn", tenant=TENANT, parameters=values, seed=seed)

@@ -141,6 +141,15 @@ def test_sharded_processes_refuse_sources_that_would_give_them_different_numbers
     assert "must all be of one size" in str(first.error)
 
 
+def test_a_process_without_memory_says_so_and_the_others_that_another_one_does(
+    make_config: MakeConfig, free_port: Callable[[], int]
+) -> None:
+    well, too_large = make_config(), make_config(model={"num_inference_steps": 4, "resolution": 16 << 20})
+    first, second = run_ranks(run_train, [(well,), (too_large,)], port=free_port())
+    assert str(second.error).startswith("OutOfMemory: out of memory on rank 1 (cpu")
+    assert first.error == "FailedElsewhere: another process failed"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.evaluation.alarm import LEVEL, Opinions, alarm, change_since_best, sign_flip_p_value
+from trainer.evaluation.alarm import LEVEL, Opinions, alarm, change_since_best, liked_best, sign_flip_p_value
 from trainer.records import AlarmRecord
 
 
@@ -56,6 +56,24 @@ def test_a_pair_that_a_judge_failed_on_leaves_the_comparison_for_both_judges() -
     before, now = _opinions(0, [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]), _opinions(10, [1.0, np.nan, 1.0], [0.0, 0.0, np.nan])
     change = change_since_best([before, now])
     assert (change.rise_R.tolist(), change.fall_R.tolist()) == ([1.0], [1.0])
+
+
+def test_the_best_step_is_the_first_that_the_held_out_judge_liked_most_and_above_the_base() -> None:
+    fresh = _opinions(0, [0.5] * 4, [0.5] * 4)
+    worse = _opinions(10, [1.0] * 4, [0.0, 0.0, 0.5, 1.0])
+    better, as_good = (_opinions(step, [1.0] * 4, [1.0, 1.0, 1.0, 0.5]) for step in (20, 30))
+    assert liked_best([]) is None
+    assert liked_best([fresh]) is None  # as good as the base is not better
+    assert liked_best([worse]) is None
+    assert liked_best([fresh, worse, better, as_good]) == 20
+    assert liked_best([fresh, better, _opinions(40, [1.0] * 4, [np.nan] * 4)]) == 20
+
+
+def test_a_few_pairs_that_were_all_won_are_no_better_than_many_that_mostly_were() -> None:
+    few = _opinions(10, [1.0] * 20, [1.0] + [np.nan] * 19)
+    many = _opinions(20, [1.0] * 20, [1.0] * 19 + [0.0])
+    assert liked_best([few]) == 10
+    assert liked_best([few, many]) == 20
 
 
 def _series(training: list[float], held_out: list[float], *, num_prompts: int = 10) -> list[Opinions]:

@@ -29,6 +29,11 @@ class Attempt:
         return bool(self.criteria) and self.verification is None
 
     @property
+    def was_asked(self) -> bool:
+        """Whether the judge was ever asked by criteria of this row: only then are there revisions."""
+        return self.verification is not None or self.num_revisions > 0
+
+    @property
     def is_verified(self) -> bool:
         """Whether the criteria hold."""
         return self.verification is not None and self.verification.passed

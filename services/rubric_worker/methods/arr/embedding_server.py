@@ -87,7 +87,10 @@ class ServerEmbedder:
         vectors = [self._known[statement] for statement in statements]
         if len({len(vector) for vector in vectors}) > 1:
             raise _unusable("its vectors differ in length")
-        return unit_rows(np.array(vectors, dtype=np.float64))
+        rows = unit_rows(np.array(vectors, dtype=np.float64))
+        if not np.allclose(np.linalg.norm(rows, axis=1), 1):
+            raise _unusable("a vector of it has no direction")
+        return rows
 
     async def _ask_patiently(
         self, client: httpx2.AsyncClient, statements: Sequence[str]
@@ -96,7 +99,7 @@ class ServerEmbedder:
             async for attempt in stamina.retry_context(on=(httpx2.TransportError, _BusyError), attempts=_TRIES):
                 with attempt:
                     return await self._ask(client, statements)
-        except httpx2.TransportError:
+        except httpx2.RequestError:
             raise _unusable("it cannot be reached") from None
         except _BusyError as error:
             raise _unusable(str(error)) from None

@@ -15,19 +15,15 @@ from services.judging.writing import LabelledImages, Rationale
 from services.rubric_worker.labelled_pairs import ImagePair
 from services.rubric_worker.methods.arr.context import Context
 from services.rubric_worker.methods.arr.labels import Known, LearningRow, Sign, known_pairs
-from services.rubric_worker.methods.arr.lint import tidied
+from services.rubric_worker.methods.arr.lint import names_a_place, tidied
 from services.rubric_worker.methods.arr.opinions import Opinion
-from shared_schemas.rubrics import Exemplar, RubricContent
+from shared_schemas.rubrics import MAX_EXEMPLAR_PROMPT_CHARS, MAX_RATIONALE_CHARS, Exemplar, RubricContent
 
 ROWS_PER_EXEMPLAR = 3
 """Rows to choose one exemplar from."""
 
 ROWS_PER_ROW_SET_ASIDE = 4
 """At most one training row in so many is set aside."""
-
-_MAX_PROMPT_CHARS = 8000
-_MAX_RATIONALE_CHARS = 2000
-"""What an exemplar can hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +66,7 @@ async def with_guide(content: RubricContent, rows: Sequence[LearningRow], contex
         return content
     shown = await _clearest(content, rows, context)
 
-    async def one(pair: _Pair) -> Exemplar | JudgeFailure:
+    async def one(pair: _Pair) -> Exemplar | JudgeFailure | None:
         return await _explained(pair, content, context)
 
     exemplars = await context.stage("explain exemplars", shown, one)
@@ -88,12 +84,13 @@ async def _clearest(content: RubricContent, rows: Sequence[LearningRow], context
     right = [(opinion, pair) for pair, opinion in judged if opinion is not None and opinion.preferred == pair.sign]
     of_prompt: dict[str, _Pair] = {}
     for _, pair in sorted(right, key=lambda judged: -abs(judged[0].lead)):
-        if isinstance(pair.shown, ImagePair) and len(pair.shown.prompt) <= _MAX_PROMPT_CHARS:
+        if isinstance(pair.shown, ImagePair) and len(pair.shown.prompt) <= MAX_EXEMPLAR_PROMPT_CHARS:
             of_prompt.setdefault(pair.shown.prompt, _Pair.of(pair.shown, pair.sign))
     return list(of_prompt.values())[: context.options.exemplars]
 
 
-async def _explained(pair: _Pair, content: RubricContent, context: Context) -> Exemplar | JudgeFailure:
+async def _explained(pair: _Pair, content: RubricContent, context: Context) -> Exemplar | JudgeFailure | None:
+    """None for a reason that says nothing, or would draw the judge to a place."""
     labelled = LabelledImages(
         prompt=pair.prompt,
         images=(await context.pictures.get(pair.better), await context.pictures.get(pair.worse)),
@@ -105,10 +102,13 @@ async def _explained(pair: _Pair, content: RubricContent, context: Context) -> E
     answer = await context.write(messages, schema=Rationale, stage="explain", item=f"{pair.better} {pair.worse}")
     if isinstance(answer, JudgeFailure):
         return answer
+    rationale = tidied(answer.rationale)[:MAX_RATIONALE_CHARS]
+    if not rationale or names_a_place(rationale):
+        return None
     return Exemplar(
         prompt=pair.prompt,
         preferred=pair.better,
         dispreferred=pair.worse,
         source=pair.source,
-        rationale=tidied(answer.rationale)[:_MAX_RATIONALE_CHARS] or "-",
+        rationale=rationale,
     )

@@ -25,7 +25,7 @@ async def learn(
 ) -> RubricContent:
     """A rubric set from training rows; `proof` is what its themes are verified on. Writes down what it finds.
 
-    Raises `JobFailedError` when nothing is verified, a server stays away, or too much fails.
+    Raises `JobFailedError` when nothing can be asked or verified, a server stays away, or too much fails.
     """
     options, job = context.options, context.job
     rows, for_guide = set_aside(
@@ -35,7 +35,8 @@ async def learn(
     findings.proposals = counts(attempts)
     candidates = collect(attempts)
     if not candidates:
-        raise _nothing_verified(findings.proposals)
+        was_asked = any(attempt.was_asked for attempt in attempts)
+        raise _nothing_verified(findings.proposals) if was_asked else _nothing_proposed(len(attempts))
     job.stage("select", 1)
     selection = await select(
         candidates,
@@ -49,6 +50,14 @@ async def learn(
     structured = await structure([candidate.criterion for candidate in selection.chosen], proof, context)
     findings.structured, findings.structure_problem = structured.is_grouped, structured.problem
     return await with_guide(structured.content, for_guide, context)
+
+
+def _nothing_proposed(num_rows: int) -> JobFailedError:
+    return JobFailedError(
+        LearnFailure.NOTHING_PROPOSED,
+        f"no usable criterion was written for {num_rows} rows: they name images by their place, compare, or say "
+        "nothing; use a stronger model to write",
+    )
 
 
 def _nothing_verified(proposals: ProposalCounts) -> JobFailedError:

@@ -12,7 +12,7 @@ from services.rubric_worker.desk import Desk
 from services.rubric_worker.labelled_pairs import ImagePair
 from services.rubric_worker.methods.arr.labels import LoneImage, Shown, Sign
 from services.rubric_worker.pictures import Pictures
-from shared_schemas.rubrics import Mode, RubricContent
+from shared_schemas.rubrics import RubricContent
 
 TIE_SCORE = 0.02
 """Mean scores (0 to 1) that differ by less are a tie: as much as a bfloat16 server's rounding moves one."""
@@ -49,7 +49,7 @@ class Opinions:
         Raises `JobFailedError` (`judge-unavailable`), `OSError` for an image that is gone, and `ValueError` for a
         pairwise set and an image that stands alone.
         """
-        if _has_scores(rubric):
+        if rubric.is_scored:
             return await self._by_scores(shown, rubric)
         if isinstance(shown, LoneImage):
             raise ValueError("an image that stands alone cannot be compared")
@@ -63,7 +63,7 @@ class Opinions:
 
     def band(self, rubric: RubricContent) -> float:
         """Leads below it are ties."""
-        return TIE_SCORE if _has_scores(rubric) else self._tie_margin
+        return TIE_SCORE if rubric.is_scored else self._tie_margin
 
     async def scores(self, shown: LoneImage, rubric: RubricContent) -> dict[str, float] | JudgeFailure:
         """Criterion id → p(yes) of one image."""
@@ -99,11 +99,6 @@ def _images_of(pair: ImagePair) -> tuple[LoneImage, LoneImage]:
         LoneImage(prompt=pair.prompt, image=image, source=pair.source) for image in (pair.first, pair.second)
     )
     return first, second
-
-
-def _has_scores(rubric: RubricContent) -> bool:
-    """Whether images are judged one by one; without criteria there is nothing to score them by."""
-    return rubric.mode is Mode.POINTWISE and bool(rubric.criteria)
 
 
 def _opinion(lead: float, *, band: float, in_nats: bool) -> Opinion:

@@ -82,8 +82,13 @@ async def relative_growth(first: Sequence[str], before: Sequence[str], now: Sequ
     """
     if not first or len(now) == len(before):
         return 0.0
-    rows = reduced(await embedder.embed(now))
-    of_first, of_before, of_now = (
-        coding_rate(rows[: len(statements)], num_candidates=len(now)) for statements in (first, before, now)
-    )
-    return (of_now - of_before) / of_first
+    vectors = await embedder.embed(now)
+
+    def growth() -> float:
+        rows = reduced(vectors)
+        of_first, of_before, of_now = (
+            coding_rate(rows[: len(statements)], num_candidates=len(now)) for statements in (first, before, now)
+        )
+        return (of_now - of_before) / of_first
+
+    return await asyncio.to_thread(growth)

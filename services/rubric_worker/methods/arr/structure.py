@@ -1,7 +1,8 @@
 """From selected statements to a few themes with tips, if nothing is lost on the way.
 
-Owns the three checks that a merged set must pass: it names every statement, a second look finds every statement in it,
-and it judges no worse than the statements one by one. The one rule: whatever fails, the statements stay as they are.
+Owns the checks that a merged set must pass: it names every statement, each of its tips is about one image alone, a
+second look finds every statement in it, and it judges no worse than the statements one by one. The one rule: whatever
+fails, the statements stay as they are.
 """
 
 from collections.abc import Sequence
@@ -13,14 +14,9 @@ from services.judging.writing import Coverage, ProposedCriterion, Structure
 from services.rubric_worker.methods.arr.accuracy import judge_known
 from services.rubric_worker.methods.arr.context import Context
 from services.rubric_worker.methods.arr.labels import Known
-from services.rubric_worker.methods.arr.lint import tidied
+from services.rubric_worker.methods.arr.lint import needs_a_rival, tidied
 from services.rubric_worker.methods.arr.statements import one_by_one, rubric_of, with_ids
-from shared_schemas.rubrics import Criterion, RubricContent
-
-_MAX_TIPS = 32
-_MAX_TIP_CHARS = 1000
-_MAX_THEME_CHARS = 200
-"""What a criterion of a rubric set can hold."""
+from shared_schemas.rubrics import MAX_THEME_CHARS, MAX_TIP_CHARS, MAX_TIPS, Criterion, RubricContent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +66,9 @@ async def _group(statements: Sequence[ProposedCriterion], context: Context) -> t
     themes = [(tidied(theme.theme), [tip for tip in map(tidied, theme.tips) if tip]) for theme in answer.themes]
     if not all(_can_be_held(theme, tips) for theme, tips in themes):
         return "a theme was written that is empty or too long"
+    for text in (text for theme, tips in themes for text in (theme, *tips)):
+        if why := needs_a_rival(text):
+            return f"a theme says “{text}”: {why}"
     return with_ids(themes)
 
 
@@ -101,13 +100,13 @@ async def _how_much_worse(
         return None
     num = len(of_grouped)
     return (
-        f"grouped, the criteria are right on {sum(of_grouped):g} of {num} pairs of the validation part, "
+        f"grouped, the criteria are right on {sum(of_grouped):g} of {num} pairs that they are verified on, "
         f"one by one on {sum(of_plain):g}"
     )
 
 
 def _can_be_held(theme: str, tips: Sequence[str]) -> bool:
-    fits = len(theme) <= _MAX_THEME_CHARS and len(tips) <= _MAX_TIPS and all(len(tip) <= _MAX_TIP_CHARS for tip in tips)
+    fits = len(theme) <= MAX_THEME_CHARS and len(tips) <= MAX_TIPS and all(len(tip) <= MAX_TIP_CHARS for tip in tips)
     return bool(theme) and bool(tips) and fits
 
 

@@ -4,6 +4,7 @@ Owns their ids. The one rule: ids depend on the order in which criteria came and
 same in every round, and whatever is selected.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,7 +52,7 @@ class Candidates:
             return 0
         together = [*self._written, *unsaid]
         vectors = await self._embedder.embed([criterion.statement for criterion in together])
-        new = saying_something_new(vectors, num_known=len(self._written))
+        new = await asyncio.to_thread(saying_something_new, vectors, num_known=len(self._written))
         room = self._max_candidates - len(self._written)
         self._written += [together[place] for place in new[:room]]
         return len(new[:room])

@@ -107,5 +107,5 @@ def sparse_selection(
         dropped=fitted.told([int(place) for place in np.flatnonzero(~block.columns)], stable=stable),
         redundancy=fitted.redundancy(),
         num_pairs=len(block.rows),
-        num_rows_left_out=int(np.sum(~block.rows)),
+        num_pairs_left_out=int(np.sum(~block.rows)),
     )

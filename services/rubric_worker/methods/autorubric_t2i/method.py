@@ -13,7 +13,7 @@ from services.rubric_worker.methods.autorubric_t2i.context import Context
 from services.rubric_worker.methods.autorubric_t2i.fitted import Fitted, sparse_selection
 from services.rubric_worker.methods.autorubric_t2i.preferences import Preference, preferences
 from services.rubric_worker.methods.autorubric_t2i.rounds import Course
-from services.rubric_worker.methods.autorubric_t2i.seeds import choose_seeds
+from services.rubric_worker.methods.autorubric_t2i.seed_pairs import choose_seeds
 from services.rubric_worker.methods.autorubric_t2i.selection import MIN_PAIRS
 from services.rubric_worker.methods.autorubric_t2i.stable_set import StableSet, stable_set
 from services.rubric_worker.methods.autorubric_t2i.write import write_from_seeds

@@ -7,9 +7,9 @@ label.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.rubric_worker.evaluation.table import prompt_key
 from services.rubric_worker.labelled_pairs import ImagePair
 from services.rubric_worker.methods.arr.labels import LearningRow, LoneImage, Sign, known_pairs
+from services.storage.splits import prompt_key
 from shared_schemas.rubrics import json_digest
 
 

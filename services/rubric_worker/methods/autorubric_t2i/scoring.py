@@ -17,10 +17,7 @@ from services.rubric_worker.methods.arr.statements import rubric_of
 from services.rubric_worker.methods.autorubric_t2i.context import Context
 from services.rubric_worker.methods.autorubric_t2i.preferences import Preference
 from services.rubric_worker.methods.autorubric_t2i.score_store import ScoreStore
-from shared_schemas.rubrics import Criterion
-
-_CRITERIA_AT_ONCE = 64
-"""As many as a rubric set holds."""
+from shared_schemas.rubrics import MAX_CRITERIA, Criterion
 
 
 class Scoring:
@@ -41,7 +38,7 @@ class Scoring:
     async def add(self, criteria: Sequence[Criterion], *, stage: str) -> None:
         """Ask about those criteria that have not been asked about. Raises `JobFailedError`."""
         new = [criterion for criterion in criteria if not self._store.knows(criterion.id)]
-        parts = [new[start : start + _CRITERIA_AT_ONCE] for start in range(0, len(new), _CRITERIA_AT_ONCE)]
+        parts = [new[start : start + MAX_CRITERIA] for start in range(0, len(new), MAX_CRITERIA)]
         files = [self._store.open([criterion.id for criterion in part]) for part in parts]
 
         async def ask(item: tuple[int, int]) -> bool | JudgeFailure:

@@ -12,7 +12,7 @@ import numpy as np
 
 from services.rubric_worker.evaluation.columns import Flags, Numbers
 from services.rubric_worker.job_kinds import JobFailedError
-from services.rubric_worker.methods.autorubric_t2i.path import Path, weigh
+from services.rubric_worker.methods.autorubric_t2i.regularisation_path import RegularisationPath, weigh
 from shared_schemas.autorubric import AutoRubricParameters
 from shared_schemas.learning import LearnFailure
 
@@ -37,7 +37,7 @@ class Selection:
     """What came of one fit. Criteria are known by their places among all p candidates."""
 
     block: Block
-    path: Path
+    path: RegularisationPath
     """Weights [counting criteria] at every strength of the penalty, and which of them were taken."""
     weights: Numbers
     """[p] rounded; 0 for criteria that do not count."""
@@ -97,7 +97,7 @@ def complete_block(differences: Numbers, *, min_share: float) -> Block:
     raise JobFailedError(
         LearnFailure.NOTHING_SCORED,
         f"the judge answers none of {differences.shape[1]} criteria for {min_share:.0%} of the pairs; look at what it "
-        "says (`arr judge check`), or lower `min_answered_share`",
+        "says (`arr judge-check`), or lower `min_answered_share`",
     )
 
 

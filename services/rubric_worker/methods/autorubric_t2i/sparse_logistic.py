@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from services.rubric_worker.evaluation.columns import Numbers
+from services.rubric_worker.evaluation.confidence import sigmoid
 
 MIN_ROWS = 2
 """One of each class."""
@@ -61,7 +62,7 @@ def optimality_violation(differences: Numbers, weights: Numbers, *, c: float) ->
 
     At the minimum the slope of the loss is the sign of a weight that is not 0, and within ±1 for one that is.
     """
-    slope = c * (differences.T @ _sigmoid(-differences @ weights))
+    slope = c * (differences.T @ sigmoid(-differences @ weights))
     beside_zero = np.maximum(np.abs(slope) - 1, 0)
     return float(np.max(np.where(weights != 0, np.abs(slope - np.sign(weights)), beside_zero), initial=0.0))
 
@@ -70,8 +71,3 @@ def losses(differences: Numbers, weights: Numbers) -> Numbers:
     """[n] −log of the probability of what people prefer, nats."""
     loss: Numbers = np.logaddexp(0, -differences @ weights)
     return loss
-
-
-def _sigmoid(x: Numbers) -> Numbers:
-    probability: Numbers = np.exp(-np.logaddexp(0, -x))
-    return probability

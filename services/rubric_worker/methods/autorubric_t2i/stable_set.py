@@ -7,7 +7,7 @@ import numpy as np
 
 from services.rubric_worker.evaluation.columns import Numbers
 from services.rubric_worker.methods.autorubric_t2i.cross_validation import grid
-from services.rubric_worker.methods.autorubric_t2i.path import weigh
+from services.rubric_worker.methods.autorubric_t2i.regularisation_path import weigh
 from services.rubric_worker.methods.autorubric_t2i.selection import Block, clusters_of, largest, spread
 from services.rubric_worker.methods.autorubric_t2i.stability import selected_shares
 from shared_schemas.autorubric import AutoRubricParameters

@@ -83,6 +83,8 @@ def answering(data: Any) -> Callable[[dict[str, Any]], Response]:
         answering([{"index": 0, "embedding": []}, {"index": 1, "embedding": [1.0]}]),
         answering([{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [1.0]}]),
         answering([{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [1.0, 2.0]}]),
+        answering([{"index": 0, "embedding": [0.0]}, {"index": 1, "embedding": [1.0]}]),
+        lambda _body: Response(b"no such thing", headers={"Content-Encoding": "gzip"}),
         answering('{"data": [{"index": 0, "embedding": [NaN]}, {"index": 1, "embedding": [1.0]}]}'),
     ],
 )

@@ -50,5 +50,9 @@ def test_reducing_keeps_the_greatest_directions() -> None:
     assert np.linalg.norm(small, axis=1) == pytest.approx(1)
 
 
+def test_there_are_never_more_than_64_directions() -> None:
+    assert reduced(unit_rows(np.random.default_rng(0).normal(size=(100, 200)))).shape == (100, 64)
+
+
 def test_equal_vectors_are_one_dimension() -> None:
     assert reduced(unit_rows(np.ones((4, 3)))).shape == (4, 1)

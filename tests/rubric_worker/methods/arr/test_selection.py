@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,6 +47,16 @@ def test_choosing_stops_when_a_row_adds_little_beside_the_first() -> None:
     assert len(greedy_choice(rows, preference=preference, max_rows=9, min_relative_gain=0)) == 3
 
 
+def test_gains_are_those_of_all_candidates_however_many_are_chosen() -> None:
+    # Rows at 0° and 30° in d = 2 of n = 4: α = 2/(4 · 0.01) = 50. The first gain is ½ log 51 = 1.966, the second
+    # ½ log(1 + 50 · (sin² 30° + cos² 30°/51)) = 1.328, a share of 0.675; with n = 1, 2, 8 it would be 0.744, 0.712
+    # and 0.637.
+    angles = np.deg2rad([0.0, 30.0, 0.0, 0.0])
+    rows, preference = np.stack([np.cos(angles), np.sin(angles)], axis=1), [(0, place) for place in range(4)]
+    assert greedy_choice(rows, preference=preference, max_rows=2, min_relative_gain=0.67) == [0, 1]
+    assert greedy_choice(rows, preference=preference, max_rows=2, min_relative_gain=0.69) == [0]
+
+
 def test_rows_without_a_direction_are_never_chosen() -> None:
     preference = [(0, 0), (0, 1)]
     assert greedy_choice(np.zeros((2, 2)), preference=preference, max_rows=2, min_relative_gain=0) == []
@@ -85,3 +96,9 @@ async def test_saying_the_same_again_is_hardly_growth() -> None:
     assert await relative_growth([], [], first, embedder) == 0
     small, great = [await relative_growth(first, first, now, embedder) for now in (nothing_new, something_new)]
     assert small < great
+
+
+async def test_growth_is_computed_while_others_go_on() -> None:
+    other = asyncio.create_task(asyncio.sleep(0, "done"))
+    await relative_growth(["0"], ["0", "30"], ["0", "30", "60"], Directions())
+    assert other.done()

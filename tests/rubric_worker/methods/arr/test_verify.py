@@ -1,15 +1,24 @@
 """What counts as verified, on opinions that are put together by hand."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
+from services.judging.writing import Assignment, ProposedCriterion
 from services.rubric_worker.labelled_pairs import ImagePair
-from services.rubric_worker.methods.arr.labels import Known, LearningRow, Sign, learning_rows
-from services.rubric_worker.methods.arr.opinions import Opinion
-from services.rubric_worker.methods.arr.verify import draw_others, weigh
+from services.rubric_worker.methods.arr.context import Context
+from services.rubric_worker.methods.arr.labels import Known, LearningRow, Shown, Sign, learning_rows
+from services.rubric_worker.methods.arr.opinions import Opinion, Opinions
+from services.rubric_worker.methods.arr.verify import Verification, draw_others, verify, weigh
 from shared_schemas.datasets import DatasetRow
-from shared_schemas.rubrics import Mode
+from shared_schemas.rubrics import Language, Mode, RubricContent, Task
 
 TIE_BAND = 0.05
+ABOUT = Assignment(
+    task=Task.T2I, mode=Mode.PAIRWISE, language=Language.EN, task_description="", min_score=None, max_score=None
+)
 
 
 def known(sign: Sign, name: str = "a") -> Known:
@@ -56,9 +65,47 @@ def test_a_judge_that_only_chooses_verifies_by_its_choice() -> None:
     assert (verification.passed, verification.in_nats) == (True, False)
 
 
-def rows(num: int) -> tuple[LearningRow, ...]:
+class Noted(Opinions):
+    """Opinions of a judge that finds every first image better, and what they are asked, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Shown, RubricContent]] = []
+
+    async def of(self, shown: Shown, rubric: RubricContent) -> Opinion:
+        """See `Opinions`."""
+        self.asked.append((shown, rubric))
+        return opinion(0.4)
+
+    def band(self, rubric: RubricContent) -> float:
+        """See `Opinions`."""
+        return TIE_BAND
+
+
+async def test_not_even_the_order_of_the_questions_tells_the_label() -> None:
+    criteria = [ProposedCriterion(theme=name, statement=f"The {name} is right.") for name in ("form", "colour")]
+    noted, passed = [], []
+    for places in ((1, 2), (2, 1)):
+        own, *others = rows(8, places=places)
+        opinions = Noted()
+        context = cast("Context", SimpleNamespace(opinions=opinions, about=ABOUT))
+        elsewhere = draw_others(own, others, num=3, seed=1)
+        verification = await verify(criteria, own, (*elsewhere[:2], swapped(elsewhere[2])), context)
+        assert isinstance(verification, Verification)
+        noted.append(opinions.asked)
+        passed.append(verification.passed)
+    assert noted[0] == noted[1]
+    assert len(noted[0]) == 4
+    assert passed == [True, False]
+
+
+def swapped(one: Known) -> Known:
+    """The same with the other label."""
+    return replace(one, sign=-1 if one.sign == 1 else 1)
+
+
+def rows(num: int, *, places: tuple[int, int] = (1, 2)) -> tuple[LearningRow, ...]:
     images = tuple(f"sha256:{index:064x}" for index in range(2))
-    found = [DatasetRow(prompt=f"prompt {number // 2}", images=images, rank=(1, 2), id=None) for number in range(num)]
+    found = [DatasetRow(prompt=f"prompt {number // 2}", images=images, rank=places, id=None) for number in range(num)]
     return learning_rows(found, mode=Mode.PAIRWISE, scores=None)
 
 

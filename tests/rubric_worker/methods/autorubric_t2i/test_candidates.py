@@ -1,10 +1,12 @@
 """Candidates: each once, under an id that stays."""
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
 
 from services.judging.writing import ProposedCriterion
+from services.rubric_worker.methods.arr.coding_rate import Matrix
 from services.rubric_worker.methods.arr.embeddings import TfidfEmbedder
 from services.rubric_worker.methods.autorubric_t2i.candidates import Candidates, saying_something_new
 from shared_schemas.rubrics import Language
@@ -27,6 +29,19 @@ async def test_what_has_been_said_is_not_added_again() -> None:
     assert await found.add(criteria("The sky is blue.", "The sky is blue!", "Every finger is there.")) == 2
     assert await found.add(criteria("the sky IS blue", "The horizon is level.")) == 1
     assert statements(found) == ["The sky is blue.", "Every finger is there.", "The horizon is level."]
+
+
+class Unalike:
+    """Embeds without ever waiting; no statement is like another."""
+
+    async def embed(self, statements: Sequence[str]) -> Matrix:
+        return np.eye(len(statements))
+
+
+async def test_likes_are_looked_for_while_others_go_on() -> None:
+    other = asyncio.create_task(asyncio.sleep(0, "done"))
+    assert await Candidates(Unalike(), max_candidates=9).add(criteria("The sky is blue.", "The horizon is level.")) == 2
+    assert other.done()
 
 
 async def test_ids_stay_whatever_comes_later() -> None:

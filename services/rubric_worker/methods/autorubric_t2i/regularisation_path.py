@@ -20,7 +20,7 @@ DECIMALS = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Path:
+class RegularisationPath:
     """Weights of p criteria."""
 
     c: Numbers
@@ -35,18 +35,20 @@ class Path:
     """[p] the weights there."""
 
 
-def weigh(differences: Numbers, clusters: Sequence[str], options: AutoRubricParameters, *, seed: int) -> Path:
+def weigh(
+    differences: Numbers, clusters: Sequence[str], options: AutoRubricParameters, *, seed: int
+) -> RegularisationPath:
     """The path for `differences` [n, p] without gaps; `clusters` [n] are the prompts. Raises `UnsolvedError`."""
     whole = grid(options.c_lowest, options.c_highest, options.c_steps)
     if options.c is not None:
         weights = _along(differences, whole, seed=seed)
         [chosen] = _along(differences, np.array([options.c]), seed=seed)
-        return Path(c=whole, weights=weights, left_out=None, chosen_c=options.c, chosen=chosen)
+        return RegularisationPath(c=whole, weights=weights, left_out=None, chosen_c=options.c, chosen=chosen)
     left_out = cross_validate(differences, clusters, grid=whole, folds=options.folds, seed=seed)
     weights = _along(differences, left_out.c, seed=seed)
     start = sparsest_as_good(left_out, one_standard_error=options.one_standard_error)
     place = start + int(np.argmax((weights[start:] > 0).any(axis=1)))  # the next that keeps something, if any does
-    return Path(
+    return RegularisationPath(
         c=left_out.c,
         weights=weights,
         left_out=left_out,
