@@ -8,7 +8,7 @@ from services.reward_api.state import Services
 from services.rubric_worker.evaluation.evaluate_job import EvaluateJob
 from services.rubric_worker.job_kinds import JobKinds
 from services.rubric_worker.learn_job import LearnJob
-from services.rubric_worker.methods.arr.embedding_server import EmbeddingServer
+from services.rubric_worker.methods.embedding_server import EmbeddingServer
 from services.rubric_worker.pictures import Pictures
 from services.rubric_worker.tools import Tools
 from shared_schemas.jobs import EVALUATE, LEARN

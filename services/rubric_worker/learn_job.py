@@ -19,13 +19,11 @@ from services.rubric_worker.evaluation.options import EvaluationOptions
 from services.rubric_worker.held_out_test import HeldOutTest, Measured
 from services.rubric_worker.job_kinds import JobFailedError
 from services.rubric_worker.learning_data import LearningData, load
-from services.rubric_worker.methods import autorubric_t2i
-from services.rubric_worker.methods.arr.context import Context
-from services.rubric_worker.methods.arr.embedding_server import ServerEmbedder, not_configured
-from services.rubric_worker.methods.arr.embeddings import Embedder, TfidfEmbedder
-from services.rubric_worker.methods.arr.labels import known_pairs
-from services.rubric_worker.methods.arr.method import learn
-from services.rubric_worker.methods.arr.opinions import Opinions
+from services.rubric_worker.methods import arr, autorubric_t2i
+from services.rubric_worker.methods.embedding_server import ServerEmbedder, not_configured
+from services.rubric_worker.methods.embeddings import Embedder, TfidfEmbedder
+from services.rubric_worker.methods.labels import known_pairs
+from services.rubric_worker.methods.opinions import Opinions
 from services.rubric_worker.publication import Record, publish
 from services.rubric_worker.running_job import RunningJob
 from services.rubric_worker.tools import Tools
@@ -100,7 +98,7 @@ class _Learning:
         parameters = self._request.parameters
         if isinstance(parameters, AutoRubricParameters):
             return await self._weigh(data, embedder, parameters)
-        context = Context(
+        context = arr.Context(
             job=self._job,
             desk=self._desk,
             pictures=self._tools.pictures,
@@ -109,7 +107,7 @@ class _Learning:
             options=parameters,
         )
         proof = known_pairs(data.validation) or known_pairs(data.train)
-        return await learn(data.train, proof, context, embedder, self._record.findings)
+        return await arr.learn(data.train, proof, context, embedder, self._record.findings)
 
     async def _weigh(self, data: LearningData, embedder: Embedder, parameters: AutoRubricParameters) -> RubricContent:
         prefix = f"job-{self._job.id}-"

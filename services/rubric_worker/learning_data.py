@@ -12,7 +12,7 @@ from typing import Any
 from services.judging.writing import Assignment
 from services.rubric_worker.job_kinds import JobFailedError
 from services.rubric_worker.labelled_pairs import pairs_of
-from services.rubric_worker.methods.arr.labels import LearningRow, ScoreRange, learning_rows, score_range
+from services.rubric_worker.methods.labels import LearningRow, ScoreRange, learning_rows, score_range
 from services.storage.datasets import DatasetRepository
 from services.storage.splits import Part, Splits, prompt_key, split
 from shared_schemas.autorubric import AutoRubricParameters

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.judging.chat import Chat
 from services.judging.judge import Judge
-from services.rubric_worker.methods.arr.embedding_server import EmbeddingServer
+from services.rubric_worker.methods.embedding_server import EmbeddingServer
 from services.rubric_worker.pictures import Pictures
 from services.storage.datasets import DatasetRepository
 from services.storage.rubrics import RubricRepository

@@ -77,6 +77,8 @@ def violations(
         ("services.storage", ("fastapi", "starlette", "services.reward_api", "services.rubric_worker")),
         ("services.reward_api", ("services.rubric_worker", "sklearn")),
         ("services.rubric_worker", ("services.reward_api", "fastapi")),
+        ("services.rubric_worker.methods.arr", ("services.rubric_worker.methods.autorubric_t2i",)),
+        ("services.rubric_worker.methods.autorubric_t2i", ("services.rubric_worker.methods.arr",)),
         ("trainer", ("services", "arr", "fastapi", "benchmarks", "examples")),
         ("arr", ("benchmarks", "examples")),
         # What measures training imports the trainer; what measures the service must not.

@@ -80,7 +80,8 @@ class Bootstrap:
 
 def _all_alike(value: float, num_clusters: int) -> Estimate:
     """`value` 0 to 1 in each of so many clusters: by Wilson's bound for none in so many trials, at most a share of
-    z² / (n + z²) is other than that, and may have any value. For 0 and 1 it is Wilson's interval."""
+    z² / (n + z²) is other than that, and may have any value. For 0 and 1 it is Wilson's interval.
+    """
     other = _Z**2 / (num_clusters + _Z**2)
     return Estimate(value=value, low=value - other * value, high=value + other * (1 - value))
 

@@ -17,7 +17,7 @@ from services.judging.questions import JudgeFailure
 from services.judging.writing import Assignment
 from services.rubric_worker.desk import Desk
 from services.rubric_worker.failure_budget import FailureBudget
-from services.rubric_worker.methods.arr.opinions import Opinions
+from services.rubric_worker.methods.opinions import Opinions
 from services.rubric_worker.pictures import Pictures
 from services.rubric_worker.running_job import RunningJob
 from services.rubric_worker.together import each

@@ -8,8 +8,8 @@ from inspect import signature
 from typing import Any, get_args
 
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
-from services.rubric_worker.methods.arr.labels import Shown
-from services.rubric_worker.methods.arr.opinions import Opinions
+from services.rubric_worker.methods.labels import Shown
+from services.rubric_worker.methods.opinions import Opinions
 from services.storage.splits import split
 from shared_schemas.evaluations import Fractions
 from shared_schemas.jobs import Job

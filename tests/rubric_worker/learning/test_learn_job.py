@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.judging.pixel_judge import PixelJudgeSettings, create_pixel_judge_app
-from services.rubric_worker.methods.arr.embedding_server import EmbeddingServer
+from services.rubric_worker.methods.embedding_server import EmbeddingServer
 from shared_schemas.jobs import Job, JobState
 from shared_schemas.learning import LearnResult
 from shared_schemas.rubrics import Language, Mode, RubricReference

@@ -5,3 +5,8 @@ describes every step and where it differs from the reference implementation.
 
 The one rule: whoever verifies does not know what people said. Labels are laid beside the judge's answers afterwards.
 """
+
+from services.rubric_worker.methods.arr.context import Context
+from services.rubric_worker.methods.arr.method import learn
+
+__all__ = ["Context", "learn"]

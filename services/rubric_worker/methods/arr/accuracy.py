@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.judging.questions import JudgeFailure
 from services.rubric_worker.methods.arr.context import Context
-from services.rubric_worker.methods.arr.labels import Known
+from services.rubric_worker.methods.labels import Known
 from shared_schemas.rubrics import RubricContent
 
 

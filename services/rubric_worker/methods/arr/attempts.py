@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.judging.writing import ProposedCriterion
-from services.rubric_worker.methods.arr.labels import LearningRow
 from services.rubric_worker.methods.arr.verify import Verification
+from services.rubric_worker.methods.labels import LearningRow
 from shared_schemas.learning import ProposalCounts
 
 

@@ -10,12 +10,9 @@ import numpy as np
 
 from services.judging.writing import ProposedCriterion
 from services.rubric_worker.methods.arr.attempts import Attempt
-from services.rubric_worker.methods.arr.coding_rate import Matrix
-from services.rubric_worker.methods.arr.labels import Shown
-from services.rubric_worker.methods.arr.lint import normalised
-
-SAME_COSINE = 0.9
-"""Statements whose vectors are at least so close say the same."""
+from services.rubric_worker.methods.embeddings import SAME_COSINE, Matrix
+from services.rubric_worker.methods.labels import Shown
+from services.rubric_worker.methods.lint import normalised
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

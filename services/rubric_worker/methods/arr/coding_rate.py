@@ -8,12 +8,9 @@ grows. With α = d/(n ε²) and A = I + α XᵀX, one more row x adds, by the ma
     R(X with x) − R(X) = ½ log(1 + α xᵀ A⁻¹ x),       and A⁻¹ follows by Sherman and Morrison.
 """
 
-from typing import Any, TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
-Matrix: TypeAlias = NDArray[np.floating[Any]]
+from services.rubric_worker.methods.embeddings import Matrix
 
 EPSILON = 0.1
 """Distortion ε: differences within it do not count. The value that the reference's authors use."""

@@ -14,9 +14,9 @@ from services.judging.questions import JudgeFailure
 from services.judging.writing import LabelledImages, Rationale
 from services.rubric_worker.labelled_pairs import ImagePair
 from services.rubric_worker.methods.arr.context import Context
-from services.rubric_worker.methods.arr.labels import Known, LearningRow, Sign, known_pairs
-from services.rubric_worker.methods.arr.lint import names_a_place, tidied
-from services.rubric_worker.methods.arr.opinions import Opinion
+from services.rubric_worker.methods.labels import Known, LearningRow, Sign, known_pairs
+from services.rubric_worker.methods.lint import names_a_place, tidied
+from services.rubric_worker.methods.opinions import Opinion
 from shared_schemas.rubrics import MAX_EXEMPLAR_PROMPT_CHARS, MAX_RATIONALE_CHARS, Exemplar, RubricContent
 
 ROWS_PER_EXEMPLAR = 3

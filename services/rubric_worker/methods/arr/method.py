@@ -9,13 +9,13 @@ from services.rubric_worker.job_kinds import JobFailedError
 from services.rubric_worker.methods.arr.attempts import counts
 from services.rubric_worker.methods.arr.candidates import collect
 from services.rubric_worker.methods.arr.context import Context
-from services.rubric_worker.methods.arr.embeddings import Embedder
 from services.rubric_worker.methods.arr.guide import set_aside, with_guide
-from services.rubric_worker.methods.arr.labels import Known, LearningRow
 from services.rubric_worker.methods.arr.sampling import learn_from
 from services.rubric_worker.methods.arr.selection import select
 from services.rubric_worker.methods.arr.structure import structure
+from services.rubric_worker.methods.embeddings import Embedder
 from services.rubric_worker.methods.findings import Findings
+from services.rubric_worker.methods.labels import Known, LearningRow
 from shared_schemas.learning import LearnFailure, ProposalCounts
 from shared_schemas.rubrics import RubricContent
 

@@ -7,10 +7,10 @@ from services.judging.chat_messages import ChatMessage
 from services.judging.questions import JudgeFailure
 from services.judging.writing import Critique, Proposal, ProposedCriterion
 from services.rubric_worker.methods.arr.context import Context
-from services.rubric_worker.methods.arr.labels import LearningRow, LoneImage
-from services.rubric_worker.methods.arr.lint import Linted, lint
-from services.rubric_worker.methods.arr.statements import one_by_one, rubric_of
 from services.rubric_worker.methods.arr.verify import Verification
+from services.rubric_worker.methods.labels import LearningRow, LoneImage
+from services.rubric_worker.methods.lint import Linted, lint
+from services.rubric_worker.methods.statements import one_by_one, rubric_of
 from shared_schemas.problems import FailureType
 
 

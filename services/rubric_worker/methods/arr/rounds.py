@@ -10,9 +10,9 @@ from dataclasses import replace
 from services.judging.questions import JudgeFailure
 from services.rubric_worker.methods.arr.attempts import Attempt
 from services.rubric_worker.methods.arr.context import Context
-from services.rubric_worker.methods.arr.labels import LearningRow
 from services.rubric_worker.methods.arr.propose import propose, revise
 from services.rubric_worker.methods.arr.verify import draw_others, verify
+from services.rubric_worker.methods.labels import LearningRow
 
 
 async def run_rounds(

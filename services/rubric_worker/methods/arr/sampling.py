@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from services.rubric_worker.methods.arr.attempts import Attempt
 from services.rubric_worker.methods.arr.candidates import collect
 from services.rubric_worker.methods.arr.context import Context
-from services.rubric_worker.methods.arr.embeddings import Embedder
-from services.rubric_worker.methods.arr.labels import LearningRow
 from services.rubric_worker.methods.arr.rounds import run_rounds
 from services.rubric_worker.methods.arr.selection import relative_growth
+from services.rubric_worker.methods.embeddings import Embedder
+from services.rubric_worker.methods.labels import LearningRow
 
 
 async def learn_from(rows: Sequence[LearningRow], context: Context, embedder: Embedder) -> tuple[Attempt, ...]:

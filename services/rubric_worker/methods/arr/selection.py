@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.rubric_worker.methods.arr.candidates import Candidate, without_likes
-from services.rubric_worker.methods.arr.coding_rate import CodingRate, Matrix, coding_rate
-from services.rubric_worker.methods.arr.embeddings import Embedder, reduced
+from services.rubric_worker.methods.arr.coding_rate import CodingRate, coding_rate
+from services.rubric_worker.methods.embeddings import Embedder, Matrix, reduced
 
 NEAR_SHARE = 0.95
 """Gains from this share of the largest on are as good as it; the criterion that was verified on most is taken."""

@@ -13,9 +13,9 @@ from services.judging.questions import JudgeFailure
 from services.judging.writing import Coverage, ProposedCriterion, Structure
 from services.rubric_worker.methods.arr.accuracy import judge_known
 from services.rubric_worker.methods.arr.context import Context
-from services.rubric_worker.methods.arr.labels import Known
-from services.rubric_worker.methods.arr.lint import needs_a_rival, tidied
-from services.rubric_worker.methods.arr.statements import one_by_one, rubric_of, with_ids
+from services.rubric_worker.methods.labels import Known
+from services.rubric_worker.methods.lint import needs_a_rival, tidied
+from services.rubric_worker.methods.statements import one_by_one, rubric_of, with_ids
 from shared_schemas.rubrics import MAX_THEME_CHARS, MAX_TIP_CHARS, MAX_TIPS, Criterion, RubricContent
 
 

@@ -13,10 +13,10 @@ from services.judging.questions import JudgeFailure
 from services.judging.verdicts import is_tie
 from services.judging.writing import ProposedCriterion
 from services.rubric_worker.methods.arr.context import Context
-from services.rubric_worker.methods.arr.labels import Known, LearningRow, Shown
-from services.rubric_worker.methods.arr.opinions import Opinion, Opinions
-from services.rubric_worker.methods.arr.statements import one_by_one, rubric_of
+from services.rubric_worker.methods.labels import Known, LearningRow, Shown
+from services.rubric_worker.methods.opinions import Opinion, Opinions
 from services.rubric_worker.methods.stages import AT_ONCE
+from services.rubric_worker.methods.statements import one_by_one, rubric_of
 from services.rubric_worker.together import each
 from shared_schemas.rubrics import RubricContent
 

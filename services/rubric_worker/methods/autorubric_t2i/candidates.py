@@ -10,11 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.judging.writing import ProposedCriterion
-from services.rubric_worker.methods.arr.candidates import SAME_COSINE
-from services.rubric_worker.methods.arr.coding_rate import Matrix
-from services.rubric_worker.methods.arr.embeddings import Embedder
-from services.rubric_worker.methods.arr.lint import lint, normalised
-from services.rubric_worker.methods.arr.statements import one_by_one
+from services.rubric_worker.methods.embeddings import SAME_COSINE, Embedder, Matrix
+from services.rubric_worker.methods.lint import lint, normalised
+from services.rubric_worker.methods.statements import one_by_one
 from shared_schemas.rubrics import Criterion
 
 

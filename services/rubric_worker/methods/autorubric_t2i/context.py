@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.judging.writing import LabelledImages
-from services.rubric_worker.methods.arr.embeddings import Embedder
 from services.rubric_worker.methods.autorubric_t2i.preferences import Preference
+from services.rubric_worker.methods.embeddings import Embedder
 from services.rubric_worker.methods.stages import Stages
 from shared_schemas.autorubric import AutoRubricParameters
 

@@ -12,9 +12,9 @@ import numpy as np
 from services.judging.writing import Assignment
 from services.rubric_worker.evaluation.columns import Numbers
 from services.rubric_worker.evaluation.separation import redundancy
-from services.rubric_worker.methods.arr.statements import rubric_of
 from services.rubric_worker.methods.autorubric_t2i.selection import Selection, spread
 from services.rubric_worker.methods.autorubric_t2i.stable_set import StableSet
+from services.rubric_worker.methods.statements import rubric_of
 from shared_schemas.autorubric import LearningRound, PathPoint, SparseSelection, WeighedCriterion
 from shared_schemas.rubrics import Criterion, RubricContent
 

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Sequence
 
 from services.rubric_worker.job_kinds import JobFailedError
-from services.rubric_worker.methods.arr.labels import LearningRow
 from services.rubric_worker.methods.autorubric_t2i.candidates import Candidates
 from services.rubric_worker.methods.autorubric_t2i.context import Context
 from services.rubric_worker.methods.autorubric_t2i.fitted import Fitted, sparse_selection
@@ -18,6 +17,7 @@ from services.rubric_worker.methods.autorubric_t2i.selection import MIN_PAIRS
 from services.rubric_worker.methods.autorubric_t2i.stable_set import StableSet, stable_set
 from services.rubric_worker.methods.autorubric_t2i.write import write_from_seeds
 from services.rubric_worker.methods.findings import Findings
+from services.rubric_worker.methods.labels import LearningRow
 from shared_schemas.learning import LearnFailure
 from shared_schemas.rubrics import RubricContent
 

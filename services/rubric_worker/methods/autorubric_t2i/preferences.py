@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.rubric_worker.labelled_pairs import ImagePair
-from services.rubric_worker.methods.arr.labels import LearningRow, LoneImage, Sign, known_pairs
+from services.rubric_worker.methods.labels import LearningRow, LoneImage, Sign, known_pairs
 from services.storage.splits import prompt_key
 from shared_schemas.rubrics import json_digest
 

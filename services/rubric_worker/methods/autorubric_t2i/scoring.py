@@ -12,11 +12,11 @@ from services.judging.answers import LabelAnswer
 from services.judging.questions import ImageQuestion, JudgeFailure
 from services.judging.verdicts import p_yes
 from services.rubric_worker.evaluation.columns import Numbers
-from services.rubric_worker.methods.arr.labels import LoneImage
-from services.rubric_worker.methods.arr.statements import rubric_of
 from services.rubric_worker.methods.autorubric_t2i.context import Context
 from services.rubric_worker.methods.autorubric_t2i.preferences import Preference
 from services.rubric_worker.methods.autorubric_t2i.score_store import ScoreStore
+from services.rubric_worker.methods.labels import LoneImage
+from services.rubric_worker.methods.statements import rubric_of
 from shared_schemas.rubrics import MAX_CRITERIA, Criterion
 
 

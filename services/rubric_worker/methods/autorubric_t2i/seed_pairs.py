@@ -15,10 +15,9 @@ from sklearn.cluster import KMeans
 
 from services.judging.questions import JudgeFailure
 from services.rubric_worker.evaluation.columns import Numbers
-from services.rubric_worker.methods.arr.coding_rate import Matrix
-from services.rubric_worker.methods.arr.embeddings import TfidfEmbedder
 from services.rubric_worker.methods.autorubric_t2i.context import Context
 from services.rubric_worker.methods.autorubric_t2i.preferences import Preference
+from services.rubric_worker.methods.embeddings import Matrix, TfidfEmbedder
 from shared_schemas.rubrics import RubricContent
 
 

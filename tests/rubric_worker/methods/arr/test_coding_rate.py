@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.rubric_worker.methods.arr.coding_rate import EPSILON, CodingRate, coding_rate
-from services.rubric_worker.methods.arr.embeddings import unit_rows
+from services.rubric_worker.methods.embeddings import unit_rows
 
 shapes = st.tuples(st.integers(1, 8), st.integers(1, 6), st.integers(0, 10_000))
 

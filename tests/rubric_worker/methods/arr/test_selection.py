@@ -6,10 +6,9 @@ import numpy as np
 from services.judging.writing import ProposedCriterion
 from services.rubric_worker.labelled_pairs import ImagePair
 from services.rubric_worker.methods.arr.candidates import Candidate, without_likes
-from services.rubric_worker.methods.arr.coding_rate import Matrix
-from services.rubric_worker.methods.arr.embeddings import TfidfEmbedder, unit_rows
-from services.rubric_worker.methods.arr.labels import Shown
 from services.rubric_worker.methods.arr.selection import greedy_choice, relative_growth, select
+from services.rubric_worker.methods.embeddings import Matrix, TfidfEmbedder, unit_rows
+from services.rubric_worker.methods.labels import Shown
 from shared_schemas.rubrics import Language
 
 

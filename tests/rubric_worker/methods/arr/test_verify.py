@@ -9,9 +9,9 @@ import pytest
 from services.judging.writing import Assignment, ProposedCriterion
 from services.rubric_worker.labelled_pairs import ImagePair
 from services.rubric_worker.methods.arr.context import Context
-from services.rubric_worker.methods.arr.labels import Known, LearningRow, Shown, Sign, learning_rows
-from services.rubric_worker.methods.arr.opinions import Opinion, Opinions
 from services.rubric_worker.methods.arr.verify import Verification, draw_others, verify, weigh
+from services.rubric_worker.methods.labels import Known, LearningRow, Shown, Sign, learning_rows
+from services.rubric_worker.methods.opinions import Opinion, Opinions
 from shared_schemas.datasets import DatasetRow
 from shared_schemas.rubrics import Language, Mode, RubricContent, Task
 

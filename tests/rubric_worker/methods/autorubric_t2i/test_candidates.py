@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.judging.writing import ProposedCriterion
-from services.rubric_worker.methods.arr.coding_rate import Matrix
-from services.rubric_worker.methods.arr.embeddings import TfidfEmbedder
 from services.rubric_worker.methods.autorubric_t2i.candidates import Candidates, saying_something_new
+from services.rubric_worker.methods.embeddings import Matrix, TfidfEmbedder
 from shared_schemas.rubrics import Language
 
 

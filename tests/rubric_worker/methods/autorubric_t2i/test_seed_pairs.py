@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from services.rubric_worker.methods.arr.embeddings import TfidfEmbedder
 from services.rubric_worker.methods.autorubric_t2i.seed_pairs import greedy_seeds, prompt_clusters
+from services.rubric_worker.methods.embeddings import TfidfEmbedder
 from shared_schemas.rubrics import Language
 
 MARGINS = np.array([5.0, 4.0, 3.0, -1.0, np.nan, 1.0])

@@ -16,8 +16,7 @@ import stamina
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.rubric_worker.job_kinds import JobFailedError
-from services.rubric_worker.methods.arr.coding_rate import Matrix
-from services.rubric_worker.methods.arr.embeddings import unit_rows
+from services.rubric_worker.methods.embeddings import Matrix, unit_rows
 from shared_schemas.learning import LearnFailure
 
 _AT_ONCE = 128

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from services.rubric_worker.methods.arr.embeddings import TfidfEmbedder, reduced, unit_rows
+from services.rubric_worker.methods.embeddings import TfidfEmbedder, reduced, unit_rows
 from shared_schemas.rubrics import Language
 
 STATEMENTS = [

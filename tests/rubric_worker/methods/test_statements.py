@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.judging.writing import Assignment, ProposedCriterion
-from services.rubric_worker.methods.arr.statements import ids_of, one_by_one, rubric_of
+from services.rubric_worker.methods.statements import ids_of, one_by_one, rubric_of
 from shared_schemas.base import NAME_PATTERN
 from shared_schemas.rubrics import Criterion, Language, Mode, Task
 

@@ -1,7 +1,7 @@
 import pytest
 
 from services.judging.writing import ProposedCriterion
-from services.rubric_worker.methods.arr.lint import fault, lint, normalised
+from services.rubric_worker.methods.lint import fault, lint, normalised
 
 
 def criterion(statement: str, theme: str = "Theme") -> ProposedCriterion:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.rubric_worker.job_kinds import JobFailedError
-from services.rubric_worker.methods.arr.embedding_server import EmbeddingServer, ServerEmbedder
+from services.rubric_worker.methods.embedding_server import EmbeddingServer, ServerEmbedder
 
 KEY = "hunter2"
 

@@ -10,7 +10,7 @@ from services.judging.questions import ImageQuestion, JudgeFailure
 from services.judging.verdicts import Preference, is_tie
 from services.rubric_worker.desk import Desk
 from services.rubric_worker.labelled_pairs import ImagePair
-from services.rubric_worker.methods.arr.labels import LoneImage, Shown, Sign
+from services.rubric_worker.methods.labels import LoneImage, Shown, Sign
 from services.rubric_worker.pictures import Pictures
 from shared_schemas.rubrics import RubricContent
 

@@ -6,14 +6,19 @@ statements in equal order give equal vectors, so the embedder is part of what a 
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import FeatureUnion
 
-from services.rubric_worker.methods.arr.coding_rate import Matrix
 from shared_schemas.rubrics import Language
+
+Matrix: TypeAlias = NDArray[np.floating[Any]]
+
+SAME_COSINE = 0.9
+"""Statements whose vectors are at least so close say the same."""
 
 MAX_DIMENSIONS = 64
 """More would only be noise, and the coding rate's scale grows with them."""

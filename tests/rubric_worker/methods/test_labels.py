@@ -1,5 +1,5 @@
 from services.rubric_worker.labelled_pairs import ImagePair
-from services.rubric_worker.methods.arr.labels import LoneImage, ScoreRange, known_pairs, learning_rows, score_range
+from services.rubric_worker.methods.labels import LoneImage, ScoreRange, known_pairs, learning_rows, score_range
 from shared_schemas.datasets import DatasetRow
 from shared_schemas.rubrics import Mode
 
