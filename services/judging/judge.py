@@ -343,11 +343,14 @@ async def _end_by(until: float, tasks: "Sequence[asyncio.Task[Reply | None]]") -
         return
     try:
         done, _ = await asyncio.wait(tasks, timeout=max(0.0, until - _now()), return_when=asyncio.FIRST_EXCEPTION)
-    finally:
         for task in tasks:  # one by one: giving up a call takes a millisecond of the loop, and others wait
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
