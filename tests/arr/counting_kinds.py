@@ -69,10 +69,14 @@ class Compute:
     """Begun for the first time, it computes in a thread and never ends; begun again, it has ended."""
 
     async def run(self, job: RunningJob) -> Mapping[str, Any]:
-        note_down(job, "begins")
         if job.attempt == 1:
-            await asyncio.to_thread(threading.Event().wait)
+            await asyncio.to_thread(_compute_for_ever, job)
         return {}
+
+
+def _compute_for_ever(job: RunningJob) -> None:
+    note_down(job, "computes")  # from the thread, so that it cannot be told to stop before it runs
+    threading.Event().wait()
 
 
 class Stubborn:
